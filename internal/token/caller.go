@@ -1,0 +1,93 @@
+package token
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+const redacted = "[redacted]"
+
+// Raw is a bearer token as it travelled. Whatever prints it prints "[redacted]"; Reveal alone gives the text, and a
+// test of the house lists who may call it.
+//
+// The text is held by a pointer because fmt can't call the methods of an unexported field: a struct that has a Raw in
+// one prints an address. So == compares addresses; Equal compares texts.
+type Raw struct{ text *string }
+
+// NewRaw wraps the text of a token.
+func NewRaw(text string) Raw { return Raw{&text} }
+
+// Reveal gives the token itself.
+func (r Raw) Reveal() string {
+	if r.text == nil {
+		return ""
+	}
+	return *r.text
+}
+
+// Equal says whether both are the same token.
+func (r Raw) Equal(other Raw) bool { return r.Reveal() == other.Reveal() }
+
+// Sum is the SHA-256 of the token: its name in caches, where the token itself must not stand.
+func (r Raw) Sum() [32]byte {
+	text := r.Reveal()
+	var onStack [4096]byte // converting a string to bytes would allocate; few tokens are longer than this
+	if len(text) <= len(onStack) {
+		return sha256.Sum256(onStack[:copy(onStack[:], text)])
+	}
+	return sha256.Sum256([]byte(text))
+}
+
+// Format prints "[redacted]" for every verb, %d and %x too.
+func (Raw) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// String prints "[redacted]".
+func (Raw) String() string { return redacted }
+
+// GoString prints "[redacted]".
+func (Raw) GoString() string { return redacted }
+
+// LogValue logs "[redacted]".
+func (Raw) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON writes "[redacted]".
+func (Raw) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// MarshalText writes "[redacted]".
+func (Raw) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Subject is the token that a call is made for, with the claims that were verified from that very token. Role choice,
+// STS and session name all read this one value, so they can't look at two different tokens.
+type Subject struct {
+	ID     string         // the sub claim
+	Token  Raw            // the bytes that STS gets
+	Claims map[string]any // the payload: string, bool, int64, float64, nil, []any, map[string]any; never to be changed
+}
+
+// Caller is a verified token.
+type Caller struct {
+	Issuer          string
+	Subject         Subject
+	Audience        []string  // aud, always as a list
+	AuthorizedParty string    // azp, or else client_id, cid (Okta), appid (Entra v1); "" where the token names none
+	Scopes          []string  // scope (space-separated) or scp (list or string)
+	Expiry          time.Time // exp; the leeway is not in it
+	memo            atomic.Pointer[memo]
+}
+
+type memo struct{ key, value any }
+
+// Once computes, once in the life of this verified token and key, something that follows from the token alone, such
+// as the choice of a role. One slot: another key replaces it. Two first calls at once may both compute.
+func (c *Caller) Once(key any, compute func() any) any {
+	if m := c.memo.Load(); m != nil && m.key == key {
+		return m.value
+	}
+	v := compute()
+	c.memo.Store(&memo{key, v})
+	return v
+}
