@@ -1,0 +1,128 @@
+// Package audit is the visitors' book: one Event per request, filled in as the request goes through the rooms and
+// closed by the door, whatever became of it.
+//
+// It promises exactly one record per request, also for those that were refused, panicked or were abandoned. It must
+// never hold the arguments of a call, a token or a credential.
+package audit
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/rolegate/rolegate/internal/fault"
+	"github.com/rolegate/rolegate/internal/mcp"
+	"github.com/rolegate/rolegate/internal/role"
+	"github.com/rolegate/rolegate/internal/sts"
+	"github.com/rolegate/rolegate/internal/telemetry"
+	"github.com/rolegate/rolegate/internal/token"
+)
+
+// Event is the record of one request.
+type Event struct {
+	Start      time.Time
+	ID         string // made here; the answer carries it as X-Request-Id
+	HTTPMethod string
+	Path       string
+	RemoteAddr string
+
+	Caller *token.Caller // nil until the token was verified
+	Call   *mcp.Call     // nil until the message was read
+	Role   role.Choice
+	Grant  sts.Grant
+	STS    sts.Source
+
+	AWSRequestID string // of the remote's answer
+	Status       int
+	Bytes        int64
+	Stream       bool // the answer was server-sent events
+	Err          error
+	End          time.Time
+}
+
+// Decision is "allowed", or the kind of the refusal.
+func (e *Event) Decision() string {
+	if f := fault.Of(e.Err); f != nil {
+		return f.Kind.String()
+	}
+	return "allowed"
+}
+
+// textLimit bounds what a client's words may take in a log line.
+const textLimit = 256
+
+func bounded(s string) string {
+	if len(s) > textLimit {
+		return s[:textLimit] + "..."
+	}
+	return s
+}
+
+// auth says how the caller was authenticated, in one word or in the words of the refusal.
+func (e *Event) auth() string {
+	switch f := fault.Of(e.Err); {
+	case e.Caller != nil:
+		return "ok"
+	case f != nil && f.Kind == fault.Unauthenticated:
+		return f.Public
+	default:
+		return "none"
+	}
+}
+
+// Level is how loud the record is: Error for what the operator must mend, Warn for refusals, Info for the rest.
+func (e *Event) Level() slog.Level {
+	f := fault.Of(e.Err)
+	switch {
+	case f == nil || f.Kind == fault.Aborted:
+		return slog.LevelInfo
+	case f.Status() >= 500:
+		return slog.LevelError
+	default:
+		return slog.LevelWarn
+	}
+}
+
+// Log writes the event as one line.
+func (e *Event) Log(ctx context.Context, log *slog.Logger) {
+	level := e.Level()
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 24)
+	str := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, bounded(value)))
+		}
+	}
+	str(telemetry.KeyRequestID, e.ID)
+	str(telemetry.KeyHTTPMethod, e.HTTPMethod)
+	str(telemetry.KeyPath, e.Path)
+	str(telemetry.KeyRemoteAddr, e.RemoteAddr)
+	str(telemetry.KeyAuth, e.auth())
+	if e.Caller != nil {
+		str(telemetry.KeyCaller, e.Caller.Subject.ID)
+		str(telemetry.KeyIssuer, e.Caller.Issuer)
+	}
+	if e.Call != nil {
+		str(telemetry.KeyEra, e.Call.Era.String())
+		str(telemetry.KeyMethod, e.Call.Method)
+		str(telemetry.KeyTarget, e.Call.Target)
+	}
+	str(telemetry.KeyDecision, e.Decision())
+	str(telemetry.KeyRole, e.Role.RoleARN)
+	str(telemetry.KeyWhy, e.Role.Reason)
+	str(telemetry.KeySessionName, e.Grant.SessionName)
+	str(telemetry.KeySTS, string(e.STS))
+	str(telemetry.KeyAWSRequest, e.AWSRequestID)
+	attrs = append(attrs, slog.Int(telemetry.KeyStatus, e.Status), slog.Int64(telemetry.KeyBytes, e.Bytes),
+		slog.Duration(telemetry.KeyDuration, e.End.Sub(e.Start)))
+	if e.Stream {
+		attrs = append(attrs, slog.Bool(telemetry.KeyStream, true))
+	}
+	if f := fault.Of(e.Err); f != nil {
+		attrs = append(attrs, slog.String(telemetry.KeyError, f.Error()))
+		str(telemetry.KeyHint, f.Hinted())
+	}
+	log.LogAttrs(ctx, level, "request", attrs...)
+}

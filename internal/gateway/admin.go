@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+
+	"github.com/rolegate/rolegate/internal/telemetry"
+)
+
+// adminHandler serves health and metrics, on an address of their own: nothing of them is on the MCP endpoint's.
+func (s *Server) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { s.readiness(w) })
+	mux.Handle("GET /metrics", s.house.Metrics.Handler())
+	return mux
+}
+
+func (s *Server) readiness(w http.ResponseWriter) {
+	switch {
+	case s.draining.Load():
+		say(w, http.StatusServiceUnavailable, "draining")
+	case !s.Gateway().Ready():
+		say(w, http.StatusServiceUnavailable, "the identity provider's keys were not fetched yet")
+	default:
+		say(w, http.StatusOK, "ok")
+	}
+}
+
+func say(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n")
+}
+
+func portAddr(port int32) string { return net.JoinHostPort("", strconv.Itoa(int(port))) }
+
+func (s *Server) registerGauges() {
+	m := s.house.Metrics
+	m.Gauge(telemetry.MetricKeySetAge, "Seconds since the identity provider's keys were last fetched; -1 before the first time.", func() float64 {
+		if v := s.Gateway().verifier; v != nil {
+			return v.Status().Age()
+		}
+		return -1
+	})
+	m.Gauge(telemetry.MetricKeySetKeys, "Usable keys of the identity provider.", func() float64 {
+		if v := s.Gateway().verifier; v != nil {
+			return float64(v.Status().Keys)
+		}
+		return 0
+	})
+	m.Gauge(telemetry.MetricSTSEntries, "Callers and roles whose credentials are held.", func() float64 {
+		return float64(s.house.Vault.Stats().Entries)
+	})
+}

@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/rolegate/rolegate/internal/audit"
+	"github.com/rolegate/rolegate/internal/fault"
+	"github.com/rolegate/rolegate/internal/mcp"
+	"github.com/rolegate/rolegate/internal/token"
+)
+
+// The door alone writes the status of an error, recovers a panic, writes the log line and closes the record. Handlers
+// return errors.
+
+// answer watches what is written to the client.
+type answer struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 && status >= 200 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	n, err := a.ResponseWriter.Write(p)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// door serves one request through serve, whatever serve does.
+func (g *Gateway) door(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request, *audit.Event) error) {
+	ended := g.Metrics.Began()
+	defer ended()
+	ev := &audit.Event{Start: time.Now(), ID: rand.Text(), HTTPMethod: r.Method, Path: r.URL.Path, RemoteAddr: r.RemoteAddr}
+	out := &answer{ResponseWriter: w}
+	out.Header().Set("X-Request-Id", ev.ID)
+	if r.ContentLength != 0 {
+		// A refusal before the body was read leaves net/http to read it, and that too must end.
+		_ = http.NewResponseController(w).SetReadDeadline(ev.Start.Add(g.limits.BodyTimeout))
+	}
+
+	ev.Err = guarded(func() error { return serve(out, r, ev) })
+	broken := ev.Err != nil && out.status != 0
+	if ev.Err != nil && out.status == 0 {
+		g.render(out, r, ev)
+	}
+	ev.Status, ev.Bytes, ev.End = out.status, out.bytes, time.Now()
+	g.Metrics.Answered(ev.Decision(), strconv.Itoa(ev.Status), ev.Stream, ev.End.Sub(ev.Start))
+	ev.Log(r.Context(), g.Log)
+	if broken {
+		// The answer had begun: cutting the connection is the one honest way left to say that it is not whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// guarded turns a panic into an error.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fault.New(fault.Internal, "internal error").Hint("panic: %v at %s", p, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+// render writes the one answer that an error gets.
+func (g *Gateway) render(w *answer, r *http.Request, ev *audit.Event) {
+	f := fault.Of(ev.Err)
+	if f.Kind == fault.Unauthenticated || f.Challenge != "" {
+		var scopes []string
+		if g.cfg.OIDC != nil {
+			scopes = g.cfg.OIDC.Scopes
+		}
+		w.Header().Set("WWW-Authenticate", token.Challenge(g.metadataURL(r), scopes, f))
+	}
+	var id []byte
+	if ev.Call != nil {
+		id = ev.Call.ID
+	}
+	if r.Context().Err() != nil {
+		w.status = fault.Aborted.Status() // nobody is there to read an answer; the record should say so
+		return
+	}
+	mcp.WriteError(w, f, id)
+}

@@ -1,0 +1,225 @@
+// Package gateway is the hall: it wires the rooms together, and the life of a request is one straight function in it.
+//
+// It promises that a request reaches the remote only after every step before it said yes, that the bytes which were
+// judged are the bytes that are signed and sent, and that every request gets one answer and one record. It must never
+// decide anything that a room decides, and never write an error's cause, a token or a credential to a client.
+package gateway
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rolegate/rolegate/config"
+	"github.com/rolegate/rolegate/internal/mcp"
+	"github.com/rolegate/rolegate/internal/role"
+	"github.com/rolegate/rolegate/internal/sigv4"
+	"github.com/rolegate/rolegate/internal/sts"
+	"github.com/rolegate/rolegate/internal/telemetry"
+	"github.com/rolegate/rolegate/internal/token"
+)
+
+// House is what outlives one configuration: caches, counters and open streams stay when the documents are read again.
+type House struct {
+	Log     *slog.Logger
+	Metrics *telemetry.Metrics
+	Vault   *sts.Vault
+
+	streams  *streams
+	sessions sessionKey // made at start; used where the documents name no key
+}
+
+// NewHouse makes the lasting parts. A nil log discards.
+func NewHouse(log *slog.Logger, metrics *telemetry.Metrics) *House {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	h := &House{Log: log, Metrics: metrics, streams: newStreams(), sessions: newSessionKey()}
+	h.Vault = sts.New(sts.Options{Log: log, OnCall: metrics.STSCalled, OnCache: metrics.STSCached})
+	return h
+}
+
+// Gateway serves the MCP endpoint of one proxy under one configuration. It is immutable; another configuration is
+// another Gateway.
+type Gateway struct {
+	*House
+	cfg      *config.Proxy
+	verifier *token.Verifier // nil: callers are not authenticated
+	chooser  *role.Chooser   // nil: requests leave unsigned
+	remote   *url.URL
+	wire     *wire
+	seal     http.RoundTripper // the wire, behind the signature where there is one
+	binder   binder
+	limits   mcp.Limits
+	write    time.Duration
+	metadata http.Handler
+	origins  []string
+}
+
+// New wires the rooms for cfg, taking over from previous (may be nil) what is still true. The problems are mistakes
+// that only compiling can find, such as in a matcher; with any the Gateway is nil.
+func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.Problems) {
+	g := &Gateway{House: house, cfg: cfg, write: cfg.Limits.WriteTimeout.Std(), origins: cfg.AllowedOrigins}
+	g.limits = mcp.Limits{MaxBody: cfg.Limits.MaxBodyBytes, BodyTimeout: cfg.Limits.BodyTimeout.Std()}
+
+	chooser, problems := Check(cfg)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	g.chooser = chooser
+
+	var err error
+	if g.remote, err = url.Parse(cfg.RemoteURL); err != nil {
+		return nil, config.Problems{cfg.At("remoteURL", "this is no URL", "write it as https://host/path")}
+	}
+	if g.verifier, err = g.newVerifier(previous); err != nil {
+		return nil, config.Problems{cfg.At("oidcConfig", err.Error(), "check the issuer and the CA bundle")}
+	}
+	if g.wire, err = g.newWire(previous); err != nil {
+		return nil, config.Problems{cfg.At("caBundleRef", err.Error(), "name a bundle of PEM certificates")}
+	}
+	g.seal = g.wire
+	if sts := cfg.AWSSTS; sts != nil {
+		g.seal = &sigv4.Transport{Base: g.wire, Region: sts.Region, Service: sts.Service}
+		if err := house.Vault.Check(sts.Region); err != nil {
+			return nil, config.Problems{cfg.At("awsSts.region", err.Error(), "check the AWS_* environment variables and the CA bundle they name")}
+		}
+	}
+	g.binder = binder{key: house.sessions, resource: cfg.Namespace + "/" + cfg.Name}
+	if secret := cfg.SessionKey.Reveal(); secret != "" {
+		g.binder.key = sessionKey(secret)
+	}
+	if o := cfg.OIDC; o != nil && cfg.ResourceURL != "" {
+		g.metadata = token.Metadata(cfg.ResourceURL, []string{o.Issuer}, o.Scopes)
+	}
+	return g, nil
+}
+
+// Check compiles what a configuration holds to compile, and reports every mistake with its place.
+func Check(cfg *config.Proxy) (*role.Chooser, config.Problems) {
+	if cfg.AWSSTS == nil {
+		return nil, nil
+	}
+	chooser, mistakes := role.New(cfg.AWSSTS)
+	var problems config.Problems
+	for _, m := range mistakes {
+		problems = append(problems, cfg.At("awsSts."+m.Field, m.What, m.Mend))
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return chooser, nil
+}
+
+func (g *Gateway) newVerifier(previous *Gateway) (*token.Verifier, error) {
+	o := g.cfg.OIDC
+	if o == nil {
+		return nil, nil
+	}
+	if previous != nil && previous.verifier != nil && sameProvider(previous.cfg.OIDC, o) {
+		return previous.verifier, nil
+	}
+	keys := &keyWatch{log: g.Log, signing: g.cfg.AWSSTS != nil}
+	v, err := token.New(token.Options{OIDC: *o, Log: g.Log, OnVerify: g.Metrics.Verified, OnRefresh: func(err error) {
+		g.Metrics.Refreshed(err)
+		keys.look()
+	}})
+	if err != nil {
+		return nil, err
+	}
+	keys.verifier.Store(v)
+	keys.look()
+	return v, nil
+}
+
+// keyWatch warns, once, where the provider has keys whose tokens STS will refuse.
+type keyWatch struct {
+	log      *slog.Logger
+	signing  bool
+	verifier atomic.Pointer[token.Verifier] // nil until it is made: the first keys may come before that
+	warned   atomic.Bool
+}
+
+func (k *keyWatch) look() {
+	v := k.verifier.Load()
+	if v == nil || !k.signing {
+		return
+	}
+	if refused := v.STSRefuses(); len(refused) > 0 && k.warned.CompareAndSwap(false, true) {
+		k.log.Warn("the identity provider has keys whose tokens AWS STS refuses", slog.Any("keys", refused),
+			slog.String(telemetry.KeyHint, "let it sign with RS256 or ES256"))
+	}
+}
+
+// sameProvider says whether two configurations verify tokens alike, so that one verifier serves both.
+func sameProvider(a, b *config.OIDCProvider) bool {
+	return a != nil && a.Issuer == b.Issuer && a.Audience == b.Audience && a.JWKSURL == b.JWKSURL &&
+		a.InsecureAllowHTTP == b.InsecureAllowHTTP && slices.Equal(a.CABundle, b.CABundle)
+}
+
+// Retire lets go of what next does not use any more. Requests still in flight are not disturbed.
+func (g *Gateway) Retire(next *Gateway) {
+	if g.verifier != nil && (next == nil || next.verifier != g.verifier) {
+		g.verifier.Close()
+	}
+	if next == nil || next.wire != g.wire {
+		g.wire.CloseIdleConnections()
+	}
+}
+
+// Ready says whether requests can be served: the provider's keys were fetched once.
+func (g *Gateway) Ready() bool { return g.verifier == nil || g.verifier.Ready() }
+
+const metadataPath = "/.well-known/oauth-protected-resource"
+
+// ServeHTTP serves the MCP endpoint and its protected-resource metadata; any other path is 404.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case path == g.cfg.Endpoint:
+		g.door(w, r, g.serveMCP)
+	case g.verifier != nil && (path == metadataPath || path == metadataPath+g.cfg.Endpoint):
+		g.serveMetadata(w, r)
+	default:
+		g.door(w, r, notServed)
+	}
+}
+
+func (g *Gateway) serveMetadata(w http.ResponseWriter, r *http.Request) {
+	if g.metadata != nil {
+		g.metadata.ServeHTTP(w, r)
+		return
+	}
+	o := g.cfg.OIDC
+	token.Metadata(ownURL(r)+g.cfg.Endpoint, []string{o.Issuer}, o.Scopes).ServeHTTP(w, r)
+}
+
+// metadataURL is where a client finds the metadata (RFC 9728, section 3.1: the well-known path goes before the
+// resource's own path).
+func (g *Gateway) metadataURL(r *http.Request) string {
+	origin := ownURL(r)
+	if g.cfg.ResourceURL != "" {
+		origin = originOf(g.cfg.ResourceURL)
+	}
+	return origin + metadataPath + g.cfg.Endpoint
+}
+
+// ownURL is this server as the client addressed it: all there is to go by where the document has no resourceUrl.
+func ownURL(r *http.Request) string {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}
+
+func originOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Scheme + "://" + u.Host)
+}

@@ -1,0 +1,111 @@
+package gateway
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/rolegate/rolegate/internal/audit"
+	"github.com/rolegate/rolegate/internal/fault"
+	"github.com/rolegate/rolegate/internal/mcp"
+	"github.com/rolegate/rolegate/internal/role"
+	"github.com/rolegate/rolegate/internal/sts"
+	"github.com/rolegate/rolegate/internal/token"
+)
+
+// serveMCP is the life of a request. The order of its steps is its meaning: each step may trust the ones above it.
+func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Event) (err error) {
+	if preflight, err := g.checkOrigin(w, r); preflight || err != nil {
+		return err
+	}
+	if ev.Caller, err = g.verify(r); err != nil {
+		return err
+	}
+	ev.Call, err = mcp.Read(w, r, g.limits)
+	defer ev.Call.Release()
+	if err != nil {
+		return err
+	}
+	leave, err := g.admit(ev.Caller)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if ev.Role, ev.Grant, err = g.choose(ev.Caller); err != nil {
+		return err
+	}
+	session, err := g.binder.open(ev.Caller, ev.Role.RoleARN, ev.Call.Session)
+	if err != nil {
+		g.Metrics.SessionRefused()
+		return err
+	}
+	return g.forward(w, r, ev, session)
+}
+
+func notServed(http.ResponseWriter, *http.Request, *audit.Event) error {
+	return fault.New(fault.NotFound, "there is nothing at this path").Hint("the MCP endpoint is the path of oidcConfig.resourceUrl")
+}
+
+// verify turns the request's bearer token into its caller; nil where callers are not authenticated.
+func (g *Gateway) verify(r *http.Request) (*token.Caller, error) {
+	if g.verifier == nil {
+		return nil, nil
+	}
+	raw, err := token.Bearer(r.Header)
+	if err != nil {
+		g.Metrics.Verified("no_token", false)
+		return nil, err
+	}
+	return g.verifier.Verify(r.Context(), raw)
+}
+
+func (g *Gateway) admit(c *token.Caller) (leave func(), err error) {
+	if c == nil {
+		return func() {}, nil
+	}
+	leave, ok := g.streams.enter(person{c.Issuer, c.Subject.ID}, int(g.cfg.Limits.MaxStreamsPerCaller))
+	if !ok {
+		return nil, fault.New(fault.TooMany, "too many requests open at once").
+			Hint("limits.maxStreamsPerCaller is %d", g.cfg.Limits.MaxStreamsPerCaller).Later(time.Second)
+	}
+	return leave, nil
+}
+
+// choice is what follows from a verified token alone: computed once for each.
+type choice struct {
+	role  role.Choice
+	grant sts.Grant
+	err   error
+}
+
+// choose picks the caller's role and names the session. Where requests leave unsigned both are empty.
+func (g *Gateway) choose(c *token.Caller) (role.Choice, sts.Grant, error) {
+	if g.chooser == nil {
+		return role.Choice{}, sts.Grant{}, nil
+	}
+	made := c.Once(g.chooser, func() any { return g.newChoice(c) }).(*choice)
+	return made.role, made.grant, made.err
+}
+
+func (g *Gateway) newChoice(c *token.Caller) *choice {
+	var made choice
+	made.role, made.err = g.chooser.Select(c.Subject.Claims)
+	g.Metrics.RoleChosen(made.role.RoleARN, reasonLabel(made), string(made.role.Claim), len(made.role.Errors))
+	if made.err != nil {
+		return &made
+	}
+	cfg := g.cfg.AWSSTS
+	made.grant = sts.Grant{RoleARN: made.role.RoleARN, Region: cfg.Region, Duration: time.Duration(*cfg.SessionDuration) * time.Second}
+	made.grant.SessionName, made.err = sts.SessionName(c.Subject.Claims, cfg.SessionNameClaim)
+	return &made
+}
+
+func reasonLabel(c choice) string {
+	switch {
+	case c.err != nil:
+		return "none"
+	case c.role.Mapping == role.Fallback:
+		return "fallback"
+	default:
+		return "mapping"
+	}
+}

@@ -1,0 +1,216 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/rolegate/rolegate/config"
+	"github.com/rolegate/rolegate/internal/telemetry"
+)
+
+// Settings are how a process serves, apart from what its documents say.
+type Settings struct {
+	Listen       string        // address of the MCP endpoint; "": the documents' port on every address
+	AdminListen  string        // address of health and metrics; "": none
+	TLSCert      string        // file; with TLSKey, the endpoint is served over TLS
+	TLSKey       string        // file
+	DrainDelay   time.Duration // between SIGTERM and the last accepted connection
+	DrainTimeout time.Duration // for what is open to end, after that
+}
+
+// Server is the life of a process: listeners, reloads and an orderly end.
+type Server struct {
+	house    *House
+	settings Settings
+	current  atomic.Pointer[Gateway]
+	draining atomic.Bool
+	certs    *certificates
+	main     net.Listener
+	admin    net.Listener
+}
+
+// NewServer opens the listeners for a gateway, so that a port which is taken is told at once.
+func NewServer(g *Gateway, s Settings) (*Server, error) {
+	srv := &Server{house: g.House, settings: s}
+	srv.current.Store(g)
+	srv.registerGauges()
+	if err := srv.open(g.cfg); err != nil {
+		g.Retire(nil)
+		return nil, err
+	}
+	return srv, nil
+}
+
+func (s *Server) open(cfg *config.Proxy) (err error) {
+	if s.settings.TLSCert != "" {
+		if s.certs, err = newCertificates(s.settings.TLSCert, s.settings.TLSKey, s.house.Log); err != nil {
+			return err
+		}
+	}
+	addr := s.settings.Listen
+	if addr == "" {
+		addr = portAddr(cfg.Port)
+	}
+	if s.main, err = net.Listen("tcp", addr); err != nil {
+		return err
+	}
+	if s.settings.AdminListen != "" {
+		if s.admin, err = net.Listen("tcp", s.settings.AdminListen); err != nil {
+			_ = s.main.Close()
+			return err
+		}
+	}
+	return nil
+}
+
+// Addr is the address of the MCP endpoint.
+func (s *Server) Addr() net.Addr { return s.main.Addr() }
+
+// AdminAddr is the address of health and metrics; nil where there is none.
+func (s *Server) AdminAddr() net.Addr {
+	if s.admin == nil {
+		return nil
+	}
+	return s.admin.Addr()
+}
+
+// Gateway is the one that serves now.
+func (s *Server) Gateway() *Gateway { return s.current.Load() }
+
+// ServeHTTP serves through the configuration of the moment: a request ends under the one it began with.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.current.Load().ServeHTTP(w, r) }
+
+// Reload swaps the configuration in one step. One that does not compile changes nothing.
+func (s *Server) Reload(cfg *config.Proxy) {
+	old := s.current.Load()
+	next, problems := New(cfg, s.house, old)
+	if len(problems) > 0 {
+		s.Refused(problems)
+		return
+	}
+	s.current.Store(next)
+	old.Retire(next)
+	s.house.Metrics.Reloaded(nil)
+	s.house.Log.Info("configuration reloaded", slog.String("proxy", cfg.Name))
+	if s.settings.Listen == "" && cfg.Port != old.cfg.Port {
+		s.house.Log.Warn("proxyPort changed: a restart is needed to listen there", slog.Int("port", int(cfg.Port)))
+	}
+}
+
+// Refused says that a configuration was not taken over, and why.
+func (s *Server) Refused(problems config.Problems) {
+	s.house.Metrics.Reloaded(problems.Err())
+	for _, p := range problems {
+		s.house.Log.Error("configuration not reloaded", slog.String("problem", p.String()))
+	}
+}
+
+// Announce says in plain words what is served and how it is protected.
+func (s *Server) Announce(version string) {
+	cfg := s.Gateway().cfg
+	attrs := []slog.Attr{
+		slog.String("version", version), slog.String("proxy", cfg.Name), slog.String("listen", s.main.Addr().String()),
+		slog.String("endpoint", cfg.Endpoint), slog.String("remote", cfg.RemoteURL), slog.Bool("tls", s.certs != nil),
+	}
+	if s.admin != nil {
+		attrs = append(attrs, slog.String("admin", s.admin.Addr().String()))
+	}
+	if o := cfg.OIDC; o != nil {
+		attrs = append(attrs, slog.String(telemetry.KeyAuth, "oidc"), slog.String("issuer", o.Issuer), slog.String("audience", o.Audience))
+	} else {
+		attrs = append(attrs, slog.String(telemetry.KeyAuth, "none: anyone who reaches this address is let in"))
+	}
+	if a := cfg.AWSSTS; a != nil {
+		attrs = append(attrs, slog.String("region", a.Region), slog.Int("role_mappings", len(a.RoleMappings)), slog.String("fallback_role", a.FallbackRoleArn))
+	} else {
+		attrs = append(attrs, slog.String("signing", "none: requests leave without AWS credentials"))
+	}
+	s.house.Log.LogAttrs(context.Background(), slog.LevelInfo, "serving", attrs...)
+}
+
+// Run serves until ctx is done, then drains: not ready at once; new connections are served for DrainDelay; after that
+// listening streams are ended, calls may finish, and what is still open shortly before DrainTimeout is ended too.
+func (s *Server) Run(ctx context.Context) error {
+	l := s.Gateway().cfg.Limits
+	quiet := log.New(connectionErrors{s.house.Log}, "", 0)
+	server := &http.Server{
+		Handler: s, ErrorLog: quiet, ReadHeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(),
+		MaxHeaderBytes: int(l.MaxHeaderBytes),
+	}
+	listener := netutil.LimitListener(s.main, int(l.MaxConnections))
+	if s.certs != nil {
+		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certs.get}
+	}
+	failed := make(chan error, 2)
+	go func() {
+		if s.certs != nil {
+			failed <- server.ServeTLS(listener, "", "")
+			return
+		}
+		failed <- server.Serve(listener)
+	}()
+	if s.admin != nil {
+		admin := &http.Server{Handler: s.adminHandler(), ErrorLog: quiet, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+		defer func() { _ = admin.Close() }()
+		go func() { failed <- admin.Serve(s.admin) }()
+	}
+	select {
+	case err := <-failed:
+		_ = server.Close()
+		return err
+	case <-ctx.Done():
+	}
+	err := s.drain(server)
+	s.Gateway().Retire(nil)
+	return err
+}
+
+func (s *Server) drain(server *http.Server) error {
+	s.draining.Store(true)
+	s.house.Log.Info("draining", slog.Duration("delay", s.settings.DrainDelay), slog.Duration("timeout", s.settings.DrainTimeout))
+	time.Sleep(s.settings.DrainDelay)
+
+	spare := min(time.Second, s.settings.DrainTimeout/10)
+	deadline, cancel := context.WithTimeout(context.Background(), s.settings.DrainTimeout)
+	defer cancel()
+	finished := make(chan error, 1)
+	go func() { finished <- server.Shutdown(deadline) }()
+	lastCall := time.NewTimer(s.settings.DrainTimeout - spare)
+	defer lastCall.Stop()
+	listeners := time.NewTicker(50 * time.Millisecond) // a stream may open while the others are being ended
+	defer listeners.Stop()
+	all := false
+	for {
+		s.house.streams.end(all)
+		select {
+		case <-listeners.C:
+		case <-lastCall.C:
+			all = true
+		case err := <-finished:
+			if errors.Is(err, context.DeadlineExceeded) {
+				_ = server.Close()
+				s.house.Log.Warn("drain timed out; open connections were cut")
+				return nil
+			}
+			s.house.Log.Info("drained")
+			return err
+		}
+	}
+}
+
+// connectionErrors turns the lines that net/http logs about broken connections into debug records.
+type connectionErrors struct{ log *slog.Logger }
+
+func (c connectionErrors) Write(p []byte) (int, error) {
+	c.log.Debug("connection", slog.String(telemetry.KeyError, string(p)))
+	return len(p), nil
+}
