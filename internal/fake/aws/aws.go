@@ -70,13 +70,14 @@ type Server struct {
 	sessions   map[string]string // MCP session id -> owner
 	cancelled  int
 	running    int
+	dropped    chan struct{} // closed when the sessions are dropped
 }
 
 // New makes a server that does not listen: mount it.
 func New(o Options) *Server {
 	s := &Server{
 		vault: o.Vault, region: o.Region, service: o.Service, keep: o.Keep, maxBody: o.MaxBody,
-		paths: slices.Clone(o.Paths), sessions: map[string]string{},
+		paths: slices.Clone(o.Paths), sessions: map[string]string{}, dropped: make(chan struct{}),
 	}
 	if s.region == "" {
 		s.region = "us-east-1"

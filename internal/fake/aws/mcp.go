@@ -134,6 +134,8 @@ func (s *Server) Sessions() map[string]string {
 func (s *Server) DropSessions() {
 	s.mu.Lock()
 	clear(s.sessions)
+	close(s.dropped)
+	s.dropped = make(chan struct{})
 	s.mu.Unlock()
 	for session := range s.mcp.Sessions() {
 		_ = session.Close() // it is gone either way

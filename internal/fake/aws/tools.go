@@ -162,7 +162,7 @@ func (s *Server) runScript(ctx context.Context, r *mcp.CallToolRequest, a script
 	var err error
 	switch verb {
 	case "stream":
-		id.Output, err = stream(ctx, r, arg)
+		id.Output, err = stream(ctx, r, arg, s.dropping())
 	case "hang":
 		err = s.hang(ctx)
 	case "fail":
@@ -181,7 +181,7 @@ func (s *Server) runScript(ctx context.Context, r *mcp.CallToolRequest, a script
 	return nil, id, err
 }
 
-func stream(ctx context.Context, r *mcp.CallToolRequest, arg string) (string, error) {
+func stream(ctx context.Context, r *mcp.CallToolRequest, arg string, dropped <-chan struct{}) (string, error) {
 	count, every, _ := strings.Cut(arg, ":")
 	n, err := strconv.Atoi(count)
 	if err != nil || n < 0 || n > 10000 {
@@ -200,6 +200,8 @@ func stream(ctx context.Context, r *mcp.CallToolRequest, arg string) (string, er
 			case <-time.After(pause):
 			case <-ctx.Done():
 				return "", ctx.Err()
+			case <-dropped:
+				return "", context.Canceled
 			}
 		}
 		if token == nil {
@@ -215,16 +217,27 @@ func stream(ctx context.Context, r *mcp.CallToolRequest, arg string) (string, er
 	return fmt.Sprintf("%d steps", n), nil
 }
 
+// dropping is closed when the sessions are dropped: the SDK waits for what runs in a session before it ends it.
+func (s *Server) dropping() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dropped
+}
+
 func (s *Server) hang(ctx context.Context) error {
+	dropped := s.dropping()
 	s.mu.Lock()
 	s.running++
 	s.mu.Unlock()
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-dropped:
+	}
 	s.mu.Lock()
 	s.running--
 	s.cancelled++
 	s.mu.Unlock()
-	return ctx.Err()
+	return context.Canceled
 }
 
 // Running is how many "hang" scripts are running now.

@@ -1,0 +1,13 @@
+# Thin aliases; each recipe is the command itself.
+.PHONY: build test race ci demo tools format lint generate bench
+
+build:    ; go build -o bin/rolegate ./cmd/rolegate
+test:     ; go test ./...
+race:     ; go test -race ./...
+ci:       ; .ci/run
+demo:     ; go run ./cmd/rolegate demo
+tools:    ; GOBIN=$(CURDIR)/bin go -C tools install tool
+format:   tools ; bin/gofumpt -w $$(git ls-files '*.go')
+lint:     tools ; go vet ./... && bin/staticcheck ./...
+generate: ; go test ./config ./cmd/rolegate -run Reference -update
+bench:    ; go test -run '^$$' -bench . -benchmem ./...
