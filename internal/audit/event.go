@@ -8,6 +8,7 @@ package audit
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/fault"
@@ -48,12 +49,16 @@ func (e *Event) Decision() string {
 	return "allowed"
 }
 
-// textLimit bounds what a client's words may take in a log line.
-const textLimit = 256
+// What a client chose may take so much of a log line. A subject is kept whole: the session name of a long one is a
+// hash, and the record is where the two stand side by side.
+const (
+	textLimit    = 256
+	subjectLimit = 2048
+)
 
-func bounded(s string) string {
-	if len(s) > textLimit {
-		return s[:textLimit] + "..."
+func bounded(s string, limit int) string {
+	if len(s) > limit {
+		return strings.ToValidUTF8(s[:limit], "") + "..."
 	}
 	return s
 }
@@ -92,29 +97,29 @@ func (e *Event) Log(ctx context.Context, log *slog.Logger) {
 	attrs := make([]slog.Attr, 0, 24)
 	str := func(key, value string) {
 		if value != "" {
-			attrs = append(attrs, slog.String(key, bounded(value)))
+			attrs = append(attrs, slog.String(key, value))
 		}
 	}
 	str(telemetry.KeyRequestID, e.ID)
-	str(telemetry.KeyHTTPMethod, e.HTTPMethod)
-	str(telemetry.KeyPath, e.Path)
+	str(telemetry.KeyHTTPMethod, bounded(e.HTTPMethod, textLimit))
+	str(telemetry.KeyPath, bounded(e.Path, textLimit))
 	str(telemetry.KeyRemoteAddr, e.RemoteAddr)
 	str(telemetry.KeyAuth, e.auth())
 	if e.Caller != nil {
-		str(telemetry.KeyCaller, e.Caller.Subject.ID)
+		str(telemetry.KeyCaller, bounded(e.Caller.Subject.ID, subjectLimit))
 		str(telemetry.KeyIssuer, e.Caller.Issuer)
 	}
 	if e.Call != nil {
 		str(telemetry.KeyEra, e.Call.Era.String())
-		str(telemetry.KeyMethod, e.Call.Method)
-		str(telemetry.KeyTarget, e.Call.Target)
+		str(telemetry.KeyMethod, bounded(e.Call.Method, textLimit))
+		str(telemetry.KeyTarget, bounded(e.Call.Target, textLimit))
 	}
 	str(telemetry.KeyDecision, e.Decision())
 	str(telemetry.KeyRole, e.Role.RoleARN)
 	str(telemetry.KeyWhy, e.Role.Reason)
 	str(telemetry.KeySessionName, e.Grant.SessionName)
 	str(telemetry.KeySTS, string(e.STS))
-	str(telemetry.KeyAWSRequest, e.AWSRequestID)
+	str(telemetry.KeyAWSRequest, bounded(e.AWSRequestID, textLimit))
 	attrs = append(attrs, slog.Int(telemetry.KeyStatus, e.Status), slog.Int64(telemetry.KeyBytes, e.Bytes),
 		slog.Duration(telemetry.KeyDuration, e.End.Sub(e.Start)))
 	if e.Stream {

@@ -52,7 +52,7 @@ func (g *Gateway) verify(r *http.Request) (*token.Caller, error) {
 	}
 	raw, err := token.Bearer(r.Header)
 	if err != nil {
-		g.Metrics.Verified("no_token", false)
+		g.Metrics.Verified(token.Result(err), false)
 		return nil, err
 	}
 	return g.verifier.Verify(r.Context(), raw)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ type Server struct {
 	current  atomic.Pointer[Gateway]
 	draining atomic.Bool
 	certs    *certificates
+	silent   silent
 	main     net.Listener
 	admin    net.Listener
 }
@@ -144,7 +146,7 @@ func (s *Server) Run(ctx context.Context) error {
 	quiet := log.New(connectionErrors{s.house.Log}, "", 0)
 	server := &http.Server{
 		Handler: s, ErrorLog: quiet, ReadHeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(),
-		MaxHeaderBytes: int(l.MaxHeaderBytes),
+		MaxHeaderBytes: int(l.MaxHeaderBytes), ConnState: s.silent.note,
 	}
 	listener := netutil.LimitListener(s.main, int(l.MaxConnections))
 	if s.certs != nil {
@@ -184,6 +186,7 @@ func (s *Server) drain(server *http.Server) error {
 	defer cancel()
 	finished := make(chan error, 1)
 	go func() { finished <- server.Shutdown(deadline) }()
+	s.silent.close() // else Shutdown would wait 5 s for the first byte of each
 	lastCall := time.NewTimer(s.settings.DrainTimeout - spare)
 	defer lastCall.Stop()
 	listeners := time.NewTicker(50 * time.Millisecond) // a stream may open while the others are being ended
@@ -213,4 +216,42 @@ type connectionErrors struct{ log *slog.Logger }
 func (c connectionErrors) Write(p []byte) (int, error) {
 	c.log.Debug("connection", slog.String(telemetry.KeyError, string(p)))
 	return len(p), nil
+}
+
+// silent are the connections that have not sent a byte yet; clients open some to spare.
+type silent struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	over  bool
+}
+
+// note is the server's ConnState hook.
+func (s *silent) note(c net.Conn, state http.ConnState) {
+	if state != http.StateNew && state != http.StateActive && state != http.StateClosed {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(s.conns, c)
+	case s.over:
+		_ = c.Close()
+	default:
+		if s.conns == nil {
+			s.conns = map[net.Conn]struct{}{}
+		}
+		s.conns[c] = struct{}{}
+	}
+}
+
+// close closes them, and those to come.
+func (s *silent) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	for c := range s.conns {
+		_ = c.Close()
+	}
+	clear(s.conns)
 }

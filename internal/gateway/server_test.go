@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -229,7 +230,7 @@ func TestMetricsAreOnTheAdminAddressOnly(t *testing.T) {
 		`rolegate_role_matcher_errors_total 1`,
 		`rolegate_sts_calls_total{code="ok"} 1`,
 		`rolegate_sts_cache_entries 1`,
-		`rolegate_token_verifications_total{cached="false",result="no_token"} 1`,
+		`rolegate_token_verifications_total{cached="false",result="missing"} 1`,
 		`rolegate_key_set_keys 1`,
 	} {
 		if !strings.Contains(text, want) {
@@ -238,5 +239,22 @@ func TestMetricsAreOnTheAdminAddressOnly(t *testing.T) {
 	}
 	if strings.Contains(text, `"eve`) {
 		t.Error("the metrics name a caller")
+	}
+}
+
+func TestASilentConnectionDoesNotHoldTheDrain(t *testing.T) {
+	_, server, term := serve(t, gateway.Settings{DrainTimeout: 10 * time.Second})
+	conn, err := net.Dial("tcp", server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	time.Sleep(50 * time.Millisecond) // accepted by now
+	began := time.Now()
+	if err := term(); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("it took %v", d)
 	}
 }

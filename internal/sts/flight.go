@@ -100,7 +100,7 @@ func (v *Vault) board(ctx context.Context, e *entry, c *token.Caller, g Grant, b
 		return e.flight, Joined
 	}
 	if e.refusal != nil && now.Before(e.until) && (!e.refusal.failure.ofToken || e.refusal.by == by) {
-		return e.refusal, Hit
+		return e.refusal, Refused
 	}
 	e.flight = v.launch(ctx, e, c, g, by)
 	return e.flight, Miss

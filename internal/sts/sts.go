@@ -32,9 +32,10 @@ type Source string
 
 // The sources of an answer.
 const (
-	Hit    Source = "hit"    // from memory: a live lease, or a refusal that is still remembered
-	Miss   Source = "miss"   // from STS, asked for this request
-	Joined Source = "joined" // from STS, asked for another request of the same key
+	Hit     Source = "hit"     // from memory: a live lease
+	Refused Source = "refused" // from memory: a refusal that is still remembered
+	Miss    Source = "miss"    // from STS, asked for this request
+	Joined  Source = "joined"  // from STS, asked for another request of the same key
 )
 
 // Events of the cache that are not the Source of an answer.
@@ -67,7 +68,7 @@ type Options struct {
 	Transport  http.RoundTripper                  // what reaches STS; nil: one that honours HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE
 	Log        *slog.Logger                       // failures that no request sees; nil: nowhere
 	OnCall     func(code string, d time.Duration) // after each call of STS; code is "ok" or of a fixed set of failures; may be nil
-	OnCache    func(event string)                 // "hit", "miss", "joined", "refresh", "evicted"; may be nil
+	OnCache    func(event string)                 // a Source, "refresh" or "evicted"; may be nil
 	MaxEntries int                                // keys remembered; default 10000
 	Timeout    time.Duration                      // of one flight, retries included; default 10s
 }

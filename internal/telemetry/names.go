@@ -37,7 +37,7 @@ const (
 	KeyRole        = "role"         // ARN of the role chosen
 	KeyWhy         = "why"          // why that role
 	KeySessionName = "session_name" // STS session name, as CloudTrail shows it
-	KeySTS         = "sts"          // hit, miss or joined
+	KeySTS         = "sts"          // hit, miss, joined or refused
 	KeyStatus      = "status"       // HTTP status of the answer
 	KeyBytes       = "bytes"        // of the answer's body
 	KeyDuration    = "duration"     // from first byte to last

@@ -18,11 +18,19 @@ func TestMetadata(t *testing.T) {
 		body         string
 		header       map[string]string
 	}{
-		{"with scopes", "GET", []string{"mcp:read", "offline_access", "mcp:write", "bad scope", `"`, "mcp:read"}, 200,
+		{
+			"with scopes", "GET",
+			[]string{"mcp:read", "offline_access", "mcp:write", "bad scope", `"`, "mcp:read"},
+			200,
 			`{"resource":"https://gate.test/mcp","authorization_servers":["` + issuer + `"],"bearer_methods_supported":["header"],"scopes_supported":["mcp:read","mcp:write"]}`,
-			map[string]string{"Content-Type": "application/json", "Cache-Control": "public, max-age=300"}},
-		{"without scopes", "GET", []string{"offline_access"}, 200,
-			`{"resource":"https://gate.test/mcp","authorization_servers":["` + issuer + `"],"bearer_methods_supported":["header"]}`, nil},
+			map[string]string{"Content-Type": "application/json", "Cache-Control": "public, max-age=300"},
+		},
+		{
+			"without scopes", "GET",
+			[]string{"offline_access"},
+			200,
+			`{"resource":"https://gate.test/mcp","authorization_servers":["` + issuer + `"],"bearer_methods_supported":["header"]}`, nil,
+		},
 		{"head", "HEAD", nil, 200, "", map[string]string{"Content-Type": "application/json"}},
 		{"preflight", "OPTIONS", nil, 204, "", map[string]string{
 			"Access-Control-Allow-Methods": "GET, HEAD, OPTIONS", "Access-Control-Allow-Headers": "*, Authorization", "Access-Control-Max-Age": "3600",
@@ -71,12 +79,24 @@ func TestChallenge(t *testing.T) {
 	}{
 		{"no token", at, []string{"a", "b"}, fault.Of(missing), `Bearer resource_metadata="` + at + `", scope="a b"`},
 		{"no scopes", at, nil, fault.Of(missing), `Bearer resource_metadata="` + at + `"`},
-		{"bad token", at, []string{"a", "offline_access"}, fault.Of(malformed),
-			`Bearer error="invalid_token", error_description="the token is malformed", resource_metadata="` + at + `", scope="a"`},
-		{"lack of scope", at, []string{"a"}, fault.New(fault.Denied, "more scopes are needed").Challenged("insufficient_scope", "b", "c"),
-			`Bearer error="insufficient_scope", error_description="more scopes are needed", resource_metadata="` + at + `", scope="b c"`},
-		{"words that would break out", at + "\"\r\n", []string{`a"`, "b\n", "c d", "", "e"}, fault.New(fault.Denied, "say \"no\"\\\r\nX: y\x00é").Challenged(`x"y`),
-			`Bearer error="x'y", error_description="say 'no'???X: y??", resource_metadata="` + at + `'??", scope="e"`},
+		{
+			"bad token", at,
+			[]string{"a", "offline_access"},
+			fault.Of(malformed),
+			`Bearer error="invalid_token", error_description="the token is malformed", resource_metadata="` + at + `", scope="a"`,
+		},
+		{
+			"lack of scope", at,
+			[]string{"a"},
+			fault.New(fault.Denied, "more scopes are needed").Challenged("insufficient_scope", "b", "c"),
+			`Bearer error="insufficient_scope", error_description="more scopes are needed", resource_metadata="` + at + `", scope="b c"`,
+		},
+		{
+			"words that would break out", at + "\"\r\n",
+			[]string{`a"`, "b\n", "c d", "", "e"},
+			fault.New(fault.Denied, "say \"no\"\\\r\nX: y\x00é").Challenged(`x"y`),
+			`Bearer error="x'y", error_description="say 'no'???X: y??", resource_metadata="` + at + `'??", scope="e"`,
+		},
 		{"nothing", "", nil, nil, "Bearer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -34,9 +34,15 @@ func TestEveryAcceptedAlgorithmVerifies(t *testing.T) {
 		alg, kid string
 		private  any
 	}{
-		{"RS256", "rsa", rsaKey()}, {"RS384", "rsa", rsaKey()}, {"RS512", "rsa", rsaKey()},
-		{"PS256", "rsa", rsaKey()}, {"PS384", "rsa", rsaKey()}, {"PS512", "rsa", rsaKey()},
-		{"ES256", "p256", p256()}, {"ES384", "p384", p384()}, {"ES512", "p521", p521()},
+		{"RS256", "rsa", rsaKey()},
+		{"RS384", "rsa", rsaKey()},
+		{"RS512", "rsa", rsaKey()},
+		{"PS256", "rsa", rsaKey()},
+		{"PS384", "rsa", rsaKey()},
+		{"PS512", "rsa", rsaKey()},
+		{"ES256", "p256", p256()},
+		{"ES384", "p384", p384()},
+		{"ES512", "p521", p521()},
 		{"EdDSA", "ed", edKey()},
 	} {
 		t.Run(c.alg, func(t *testing.T) {
