@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -274,4 +275,29 @@ func TestBinaryIsSmall(t *testing.T) {
 		t.Errorf("the stripped binary has %d bytes, the budget is %d", info.Size(), maxBinary)
 	}
 	t.Logf("%.1f MiB stripped", float64(info.Size())/(1<<20))
+}
+
+// TestPromisesAreHeld: every test that docs/security.md names exists.
+func TestPromisesAreHeld(t *testing.T) {
+	page, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	for _, f := range files(t) {
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.test {
+				have[fn.Name.Name] = true
+			}
+		}
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(string(page), -1)
+	if len(named) < 40 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	for _, m := range named {
+		if !have[m[1]] {
+			t.Errorf("docs/security.md names %s, which does not exist", m[1])
+		}
+	}
 }

@@ -44,7 +44,8 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, ev *audit.Even
 		}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if err = g.relay(w, ev, resp); err != nil && r.Context().Err() != nil {
+	err = g.relay(w, ev, resp)
+	if r.Context().Err() != nil && err != nil && fault.Of(err).Kind != fault.Aborted {
 		return fault.New(fault.Aborted, "the client went away").Because(r.Context().Err())
 	}
 	return err

@@ -414,3 +414,21 @@ func TestACallerHoldsOnlySoManyStreams(t *testing.T) {
 		return s.do(call{user: "ann", session: session, body: listTools}).status == http.StatusOK
 	})
 }
+
+// A client that stops reading must not hold a connection to the backend for ever.
+func TestAClientThatStopsReadingIsLetGo(t *testing.T) {
+	s := stage(t, spec("limits: {writeTimeout: 300ms}"))
+	session, token := s.open("ann"), s.world.Token("ann")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(strings.TrimSuffix(s.url, "/mcp"), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	body := rpc("tools/call", `{"name":"aws___run_script","arguments":{"code":"size:20000000"}}`)
+	_, err = fmt.Fprintf(conn, "POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"+
+		"Authorization: Bearer %s\r\nMcp-Session-Id: %s\r\nContent-Length: %d\r\n\r\n%s", token, session, len(body), body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the request ends", func() bool { return strings.Contains(s.log.String(), "limits.writeTimeout") })
+}
