@@ -152,8 +152,18 @@ func newRule(i int, m config.RoleMapping, claim string) (rule, []Mistake) {
 	}
 	r.matcher = compiled
 	r.test = "matcher " + m.Matcher
-	r.reason = fmt.Sprintf("mapping %d: matcher is true", i)
+	r.reason = fmt.Sprintf("mapping %d: matcher %s", i, oneLine(m.Matcher))
 	return r, mistakes
+}
+
+// oneLine is an expression fit for a log: on one line, and cut where it is long.
+func oneLine(expression string) string {
+	const most = 160
+	text := strings.Join(strings.Fields(expression), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
 }
 
 // Select chooses the role for the claims of a verified token. The error is a fault.Denied: no mapping matched and

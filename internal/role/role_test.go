@@ -53,7 +53,7 @@ func TestTutorial(t *testing.T) {
 		"an admin of engineering, though a reader too": {
 			map[string]any{"groups": []any{"s3-readers", "admins"}, "org": "engineering"},
 			role.Choice{
-				RoleARN: adminARN, Mapping: 1, Reason: `mapping 1: matcher is true`, Claim: role.Present,
+				RoleARN: adminARN, Mapping: 1, Reason: `mapping 1: matcher "admins" in claims["groups"] && claims["org"] == "engineering"`, Claim: role.Present,
 				Value: `"admins" in claims["groups"] && claims["org"] == "engineering"`,
 			},
 		},
