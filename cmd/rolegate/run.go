@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/spf13/cobra"
+
+	"github.com/rolegate/rolegate/config"
+	"github.com/rolegate/rolegate/internal/gateway"
+	"github.com/rolegate/rolegate/internal/telemetry"
+)
+
+// documents are the flags that say which documents are read.
+type documents struct {
+	files []string
+	opts  config.LoadOptions
+}
+
+func (d *documents) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVarP(&d.files, "file", "f", nil, "document, or folder of documents, as `FILE|DIR` (*.yaml, *.yml, *.json); may be repeated")
+	f.StringVar(&d.opts.Proxy, "proxy", "", "`NAME` of the MCPRemoteProxy, where the documents hold several")
+	f.StringVar(&d.opts.Refs, "refs", "", "`DIR` that references are read from: secrets/NAME/KEY and configmaps/NAME/KEY")
+}
+
+func (d *documents) load() (*config.Proxy, config.Problems, error) {
+	if len(d.files) == 0 {
+		return nil, nil, usageError{fmt.Errorf("no documents: name a file or a folder with -f")}
+	}
+	cfg, problems := config.Load(d.files, d.opts)
+	return cfg, problems, nil
+}
+
+type runFlags struct {
+	documents
+	settings  gateway.Settings
+	logFormat string
+	logLevel  slog.Level
+}
+
+func newRunCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run -f FILE|DIR",
+		Short: "Serve one proxy from its documents",
+		Long: `Run reads MCPExternalAuthConfig and MCPRemoteProxy documents and serves the proxy that they describe.
+
+SIGHUP reads the documents again and swaps the configuration in one step: streams go on, caches that still hold stay,
+and documents with a mistake change nothing. SIGTERM or SIGINT drains and ends; a second one ends at once.
+
+Exit codes: 0 ended by a signal, in order; 1 the address is taken, or serving failed; 2 a mistake in the documents or on
+the command line.`,
+		Example: `  rolegate run -f examples/aws.yaml
+  rolegate run -f /etc/rolegate/ --proxy aws-mcp-proxy --refs /etc/rolegate/refs --log-format json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.ErrOrStderr())
+		},
+	}
+	f.flags(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.settings.Listen, "listen", "", "`ADDRESS` of the MCP endpoint; without it, the document's proxyPort on every address")
+	fl.StringVar(&f.settings.AdminListen, "admin-listen", "127.0.0.1:9090", "`ADDRESS` of /healthz, /readyz and /metrics; \"\" for none")
+	fl.StringVar(&f.settings.TLSCert, "tls-cert", "", "`FILE` with the PEM certificate chain; with --tls-key, serve TLS. Read again when it changes")
+	fl.StringVar(&f.settings.TLSKey, "tls-key", "", "`FILE` with the PEM private key")
+	fl.DurationVar(&f.settings.DrainDelay, "drain-delay", 0, "after SIGTERM, how long new connections are still served while not ready")
+	fl.DurationVar(&f.settings.DrainTimeout, "drain-timeout", 30*time.Second, "after that, how long open requests and streams may take to end")
+	fl.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the log: text or json")
+	fl.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "lowest `LEVEL` that is logged: debug, info, warn or error")
+	return cmd
+}
+
+func newLog(w io.Writer, format string, level slog.Level) (*slog.Logger, error) {
+	opts := &slog.HandlerOptions{Level: level}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	default:
+		return nil, usageError{fmt.Errorf("--log-format %q: it is text or json", format)}
+	}
+}
+
+func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
+	log, err := newLog(stderr, f.logFormat, f.logLevel)
+	if err != nil {
+		return err
+	}
+	if (f.settings.TLSCert == "") != (f.settings.TLSKey == "") {
+		return usageError{fmt.Errorf("--tls-cert and --tls-key go together")}
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // from here on: one that comes while starting must not end the process
+	defer signal.Stop(hangups)
+	cfg, problems, err := f.load()
+	if err != nil {
+		return err
+	}
+	if len(problems.Errors()) > 0 {
+		printProblems(stderr, problems)
+		return exitError{exitMistake}
+	}
+	warn(log, problems)
+	limitMemory(log)
+	b := readBuild()
+	g, problems := gateway.New(cfg, gateway.NewHouse(log, telemetry.NewMetrics(b.Version, b.Commit)), nil)
+	if printProblems(stderr, problems); len(problems) > 0 {
+		return exitError{exitMistake}
+	}
+	server, err := gateway.NewServer(g, f.settings)
+	if err != nil {
+		return err
+	}
+	go f.reloads(ctx, hangups, server, log)
+	server.Announce(b.Version)
+	return server.Run(ctx)
+}
+
+// reloads reads the documents again at each SIGHUP.
+func (f *runFlags) reloads(ctx context.Context, hangups <-chan os.Signal, server *gateway.Server, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+		}
+		cfg, problems, _ := f.load()
+		warn(log, problems)
+		if wrong := problems.Errors(); len(wrong) > 0 {
+			server.Refused(wrong)
+			continue
+		}
+		server.Reload(cfg)
+	}
+}
+
+// warn logs the warnings, in the log's own format.
+func warn(log *slog.Logger, problems config.Problems) {
+	for _, p := range problems.Warnings() {
+		log.Warn("configuration", slog.String("problem", p.String()))
+	}
+}
+
+func printProblems(w io.Writer, problems config.Problems) {
+	for _, p := range problems {
+		_, _ = fmt.Fprintln(w, p)
+	}
+}
+
+// limitMemory gives the garbage collector the container's limit, unless GOMEMLIMIT is set. The number of processors
+// Go takes from the container by itself.
+func limitMemory(log *slog.Logger) {
+	limit, err := memlimit.Set(memlimit.WithRatio(0.9), memlimit.WithLogger(slog.New(slog.DiscardHandler)))
+	if err == nil && limit > 0 {
+		log.Debug("memory limit", slog.Int64("bytes", limit))
+	}
+}
