@@ -18,6 +18,10 @@ type LoadOptions struct {
 	// Refs is the folder that references are read from: secrets/<name>/<key> and configmaps/<name>/<key>. Where it
 	// is "", a reference is a mistake.
 	Refs string
+	// Compile finds the mistakes of an awsSts block that only compiling its matchers can tell; nil finds none. Their
+	// fields are paths within the spec, such as awsSts.roleMappings[2].matcher. It is asked for every block, also
+	// beside other mistakes, so that all of them are reported at once.
+	Compile func(*AWSSTS) Problems
 }
 
 // Load reads the documents of files and folders and makes the one proxy that they describe, or that o.Proxy names. It
@@ -51,6 +55,7 @@ func load(paths []string, o LoadOptions, one bool) ([]*Proxy, Problems) {
 			l.validate(d)
 		}
 	}
+	l.compile()
 	problems := l.sorted()
 	if len(problems.Errors()) > 0 {
 		return nil, problems
@@ -192,6 +197,21 @@ func (l *loader) validate(d *document) {
 	}
 	s.Default()
 	l.place(s.Validate(), map[string]*document{d.kind: d})
+}
+
+// compile reports what only compiling can tell.
+func (l *loader) compile() {
+	for _, d := range l.docs {
+		a, ok := d.spec.(*ExternalAuth)
+		if !ok || a.AWSSTS == nil || l.options.Compile == nil {
+			continue
+		}
+		problems := l.options.Compile(a.AWSSTS)
+		for i := range problems {
+			problems[i].Kind = KindAuth
+		}
+		l.place(problems, map[string]*document{KindAuth: d})
+	}
 }
 
 // resolve makes the proxy of a document.

@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rolegate/rolegate/config"
-	"github.com/rolegate/rolegate/internal/gateway"
 )
 
 func newCheckCommand() *cobra.Command {
@@ -28,14 +26,6 @@ Exit codes: 0 no mistake, warnings or not; 2 a mistake in the documents or on th
 				return usageError{fmt.Errorf("no documents: name a file or a folder with -f")}
 			}
 			proxies, problems := d.loadAll()
-			for _, p := range proxies {
-				_, found := gateway.Check(p)
-				for _, problem := range found {
-					if !slices.Contains(problems, problem) { // proxies may share a document
-						problems = append(problems, problem)
-					}
-				}
-			}
 			printProblems(cmd.OutOrStdout(), problems)
 			if n := len(problems.Errors()); n > 0 {
 				_, _ = fmt.Fprintln(cmd.ErrOrStderr(), counted(n, "mistake"))

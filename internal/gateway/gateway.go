@@ -66,7 +66,7 @@ func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.P
 	g := &Gateway{House: house, cfg: cfg, write: cfg.Limits.WriteTimeout.Std(), origins: cfg.AllowedOrigins}
 	g.limits = mcp.Limits{MaxBody: cfg.Limits.MaxBodyBytes, BodyTimeout: cfg.Limits.BodyTimeout.Std()}
 
-	chooser, problems := Check(cfg)
+	chooser, problems := newChooser(cfg)
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -99,8 +99,20 @@ func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.P
 	return g, nil
 }
 
-// Check compiles what a configuration holds to compile, and reports every mistake with its place.
-func Check(cfg *config.Proxy) (*role.Chooser, config.Problems) {
+// Compile reports the matchers of an awsSts block that don't compile: config.LoadOptions wants it.
+func Compile(a *config.AWSSTS) config.Problems {
+	var problems config.Problems
+	_, mistakes := role.New(a)
+	for _, m := range mistakes {
+		if strings.HasSuffix(m.Field, ".matcher") { // the rest is Validate's to tell
+			problems = append(problems, config.Problem{Field: "awsSts." + m.Field, What: m.What, Mend: m.Mend})
+		}
+	}
+	return problems
+}
+
+// newChooser makes the chooser of a configuration; nil where requests leave unsigned.
+func newChooser(cfg *config.Proxy) (*role.Chooser, config.Problems) {
 	if cfg.AWSSTS == nil {
 		return nil, nil
 	}
@@ -109,10 +121,7 @@ func Check(cfg *config.Proxy) (*role.Chooser, config.Problems) {
 	for _, m := range mistakes {
 		problems = append(problems, cfg.At("awsSts."+m.Field, m.What, m.Mend))
 	}
-	if len(problems) > 0 {
-		return nil, problems
-	}
-	return chooser, nil
+	return chooser, problems
 }
 
 func (g *Gateway) newVerifier(previous *Gateway) (*token.Verifier, error) {
