@@ -1,7 +1,10 @@
 # Thin aliases; each recipe is the command itself.
 .PHONY: build test race ci demo tools format lint generate bench
 
-build:    ; go build -o bin/rolegate ./cmd/rolegate
+VERSION = $(shell git describe --tags --always --dirty)
+LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse HEAD)
+
+build:    ; CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/rolegate ./cmd/rolegate
 test:     ; go test ./...
 race:     ; go test -race ./...
 ci:       ; .ci/run

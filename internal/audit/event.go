@@ -7,6 +7,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -54,6 +55,7 @@ func (e *Event) Decision() string {
 const (
 	textLimit    = 256
 	subjectLimit = 2048
+	storyLimit   = 4096 // our own words, which may quote a client's
 )
 
 func bounded(s string, limit int) string {
@@ -73,6 +75,24 @@ func (e *Event) auth() string {
 	default:
 		return "none"
 	}
+}
+
+// matchErrors names the matchers that failed: "mapping 1: no such key, mapping 4: wrong type".
+func (e *Event) matchErrors() string {
+	var all []string
+	for _, m := range e.Role.Errors {
+		all = append(all, fmt.Sprintf("mapping %d: %s", m.Mapping, m.What))
+	}
+	return strings.Join(all, ", ")
+}
+
+// story is the error without its hint, which has a key of its own.
+func story(f *fault.Error) string {
+	text := f.Kind.String() + ": " + f.Public
+	if cause := f.Unwrap(); cause != nil {
+		text += ": " + cause.Error()
+	}
+	return text
 }
 
 // Level is how loud the record is: Error for what the operator must mend, Warn for refusals, Info for the rest.
@@ -117,17 +137,18 @@ func (e *Event) Log(ctx context.Context, log *slog.Logger) {
 	str(telemetry.KeyDecision, e.Decision())
 	str(telemetry.KeyRole, e.Role.RoleARN)
 	str(telemetry.KeyWhy, e.Role.Reason)
+	str(telemetry.KeyMatchErrors, e.matchErrors())
 	str(telemetry.KeySessionName, e.Grant.SessionName)
 	str(telemetry.KeySTS, string(e.STS))
 	str(telemetry.KeyAWSRequest, bounded(e.AWSRequestID, textLimit))
 	attrs = append(attrs, slog.Int(telemetry.KeyStatus, e.Status), slog.Int64(telemetry.KeyBytes, e.Bytes),
-		slog.Duration(telemetry.KeyDuration, e.End.Sub(e.Start)))
+		slog.Float64(telemetry.KeyDuration, float64(e.End.Sub(e.Start).Microseconds())/1000))
 	if e.Stream {
 		attrs = append(attrs, slog.Bool(telemetry.KeyStream, true))
 	}
 	if f := fault.Of(e.Err); f != nil {
-		attrs = append(attrs, slog.String(telemetry.KeyError, f.Error()))
-		str(telemetry.KeyHint, f.Hinted())
+		str(telemetry.KeyError, bounded(story(f), storyLimit))
+		str(telemetry.KeyHint, bounded(f.Hinted(), storyLimit))
 	}
 	log.LogAttrs(ctx, level, "request", attrs...)
 }

@@ -36,14 +36,14 @@ func TestOneLineTellsWhoWhatAndWhy(t *testing.T) {
 		Start: start, End: start.Add(5 * time.Millisecond), ID: "R1", HTTPMethod: "POST", Path: "/mcp", RemoteAddr: "10.0.0.1:9",
 		Caller: &token.Caller{Issuer: "https://idp", Subject: token.Subject{ID: "ann", Token: token.NewRaw("secret")}},
 		Call:   &mcp.Call{Method: "tools/call", Target: "aws___run_script", Params: []byte(`{"arguments":"private"}`)},
-		Role:   role.Choice{RoleARN: "arn:aws:iam::1:role/R", Reason: "mapping 0"}, Grant: sts.Grant{SessionName: "ann"},
+		Role:   role.Choice{RoleARN: "arn:aws:iam::1:role/R", Reason: "mapping 0", Errors: []role.MatchError{{Mapping: 3, What: role.FailureNoKey}}}, Grant: sts.Grant{SessionName: "ann"},
 		STS: sts.Hit, Status: 200, Bytes: 7, Stream: true, AWSRequestID: "A1",
 	})
 	want := map[string]any{
 		"level": "INFO", "msg": "request", "request_id": "R1", "http_method": "POST", "path": "/mcp", "remote_addr": "10.0.0.1:9",
 		"auth": "ok", "caller": "ann", "issuer": "https://idp", "era": "legacy", "method": "tools/call", "target": "aws___run_script",
-		"decision": "allowed", "role": "arn:aws:iam::1:role/R", "why": "mapping 0", "session_name": "ann", "sts": "hit",
-		"aws_request_id": "A1", "status": 200.0, "bytes": 7.0, "duration": 5e6, "stream": true,
+		"decision": "allowed", "role": "arn:aws:iam::1:role/R", "why": "mapping 0", "matcher_errors": "mapping 3: no such key", "session_name": "ann", "sts": "hit",
+		"aws_request_id": "A1", "status": 200.0, "bytes": 7.0, "duration_ms": 5.0, "stream": true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -55,15 +55,21 @@ func (g *Gateway) door(w http.ResponseWriter, r *http.Request, serve func(http.R
 	}
 
 	ev.Err = guarded(func() error { return serve(out, r, ev) })
-	broken := ev.Err != nil && out.status != 0
-	if ev.Err != nil && out.status == 0 {
+	// Whatever is still to be written, net/http's last flush included, must be read in time.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(g.write))
+	gone := ev.Err != nil && (out.status != 0 || fault.Of(ev.Err).Kind == fault.Aborted)
+	switch {
+	case ev.Err != nil && !gone:
 		g.render(out, r, ev)
+	case gone && out.status == 0:
+		out.status = fault.Aborted.Status() // nobody is there to read an answer; the record should say so
 	}
 	ev.Status, ev.Bytes, ev.End = out.status, out.bytes, time.Now()
 	g.Metrics.Answered(ev.Decision(), strconv.Itoa(ev.Status), ev.Stream, ev.End.Sub(ev.Start))
 	ev.Log(r.Context(), g.Log)
-	if broken {
-		// The answer had begun: cutting the connection is the one honest way left to say that it is not whole.
+	if gone {
+		// Cutting the connection is the one honest way left to say that an answer is not whole; returning would send
+		// what net/http takes for an empty one.
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -91,10 +97,6 @@ func (g *Gateway) render(w *answer, r *http.Request, ev *audit.Event) {
 	var id []byte
 	if ev.Call != nil {
 		id = ev.Call.ID
-	}
-	if r.Context().Err() != nil {
-		w.status = fault.Aborted.Status() // nobody is there to read an answer; the record should say so
-		return
 	}
 	mcp.WriteError(w, f, id)
 }

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -25,25 +27,25 @@ const (
 // allowedRequest is what of a client's headers goes on to the remote, besides Mcp-Param-*. What is not named stays
 // here: the token, cookies, X-Amz-*, X-Forwarded-*, baggage, whatever comes next.
 var allowedRequest = [...]string{
-	"Accept", "Accept-Language", "Content-Type", "Last-Event-Id", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version",
+	"Accept", "Accept-Language", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version",
 	"Traceparent", "Tracestate", "User-Agent",
 }
 
 // forward borrows credentials, sends the call and relays the answer.
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, ev *audit.Event, session string) error {
-	header := g.outgoing(r, session)
+	header := g.outgoing(r, ev.Call, session)
 	resp, lease, err := g.attempt(r.Context(), ev, header)
 	if err != nil {
 		return err
 	}
-	if lease != nil && credentialsExpired(resp) {
+	if lease != nil && credentialsExpired(resp) && g.Vault.Drop(lease) {
 		_ = resp.Body.Close()
-		g.Vault.Drop(lease)
 		if resp, _, err = g.attempt(r.Context(), ev, header); err != nil {
 			return err
 		}
 	}
 	defer func() { _ = resp.Body.Close() }()
+	ev.Call.Release() // a stream may last for hours; what is still being sent holds the body by itself
 	err = g.relay(w, ev, resp)
 	if r.Context().Err() != nil && err != nil && fault.Of(err).Kind != fault.Aborted {
 		return fault.New(fault.Aborted, "the client went away").Because(r.Context().Err())
@@ -52,7 +54,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, ev *audit.Even
 }
 
 // outgoing makes the headers that leave. What the remote must know of the connection, net/http and the seal add.
-func (g *Gateway) outgoing(r *http.Request, session string) http.Header {
+func (g *Gateway) outgoing(r *http.Request, call *mcp.Call, session string) http.Header {
 	out := make(http.Header, 16)
 	for _, name := range allowedRequest {
 		if v := r.Header[name]; len(v) > 0 {
@@ -67,8 +69,14 @@ func (g *Gateway) outgoing(r *http.Request, session string) http.Header {
 	if _, ok := out["User-Agent"]; !ok {
 		out["User-Agent"] = nil // else net/http would name itself
 	}
+	if len(call.Body) > 0 {
+		out["Content-Type"] = r.Header["Content-Type"]
+	}
 	if session != "" {
-		out["Mcp-Session-Id"] = []string{session}
+		out[mcp.HeaderSession] = []string{session}
+		if last := r.Header[mcp.HeaderLastEvent]; len(last) == 1 { // worth as much as the session that it is of
+			out[mcp.HeaderLastEvent] = last
+		}
 	}
 	out["Accept-Encoding"] = []string{"identity"}
 	return out
@@ -90,11 +98,15 @@ func (g *Gateway) attempt(ctx context.Context, ev *audit.Event, header http.Head
 		if err != nil {
 			return nil, nil, unreachable(ctx, err)
 		}
-		next, err := redirect(resp, target)
+		if resp.StatusCode < 200 || resp.StatusCode > 599 {
+			_ = resp.Body.Close()
+			return nil, nil, fault.New(fault.BadUpstream, "the remote MCP server's answer makes no sense").Hint("status %d", resp.StatusCode)
+		}
+		next, err := redirect(resp, ev.HTTPMethod, target)
 		if err != nil || next != nil && hop == maxRedirects {
 			_ = resp.Body.Close()
 			return nil, nil, fault.New(fault.BadUpstream, "the remote MCP server answered with a redirect").
-				Hint("status %d; only redirects to the same host are followed, at most %d; set remoteURL to the final URL", resp.StatusCode, maxRedirects).Because(err)
+				Hint("status %d; only redirects to the same host that keep the method are followed, at most %d; set remoteURL to the final URL", resp.StatusCode, maxRedirects).Because(err)
 		}
 		if next == nil {
 			return resp, lease, nil
@@ -122,11 +134,13 @@ var errForeignRedirect = errors.New("redirect: to another host or scheme")
 
 // redirect gives where a redirect leads, nil for an answer that is none. A redirect that would change the method or
 // leave the host is an error: the call was judged and signed for this host, as it is.
-func redirect(resp *http.Response, from *url.URL) (*url.URL, error) {
+func redirect(resp *http.Response, method string, from *url.URL) (*url.URL, error) {
 	switch resp.StatusCode {
 	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther:
-		return nil, errors.New("redirect: of a kind that changes the method")
+		if method != http.MethodGet {
+			return nil, errors.New("redirect: of a kind that changes the method")
+		}
 	default:
 		return nil, nil
 	}
@@ -146,6 +160,8 @@ func unreachable(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return fault.New(fault.Aborted, "the client went away").Because(ctx.Err())
+	case errors.Is(err, sigv4.ErrUnsigned):
+		return fault.New(fault.Internal, "the request can't be signed").Because(err)
 	case errors.Is(err, os.ErrDeadlineExceeded) || isTimeout(err):
 		return fault.New(fault.UpstreamTimeout, "the remote MCP server did not answer in time").Hint("limits.responseTimeout bounds the wait").Because(err)
 	default:
@@ -158,28 +174,41 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// credentialsExpired says whether the remote refused the call because the lent credentials are past their time. It
-// looks at the start of a refusal's body and leaves the body whole.
+// credentialsExpired says whether the remote refused the call because the lent credentials are past their time: by
+// AWS's error header, or by the code of an error document. A body that is looked at stays whole for the client.
 func credentialsExpired(resp *http.Response) bool {
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 	default:
 		return false
 	}
-	if strings.Contains(resp.Header.Get("X-Amzn-Errortype"), "ExpiredToken") {
-		return true
+	if kind := resp.Header.Get("X-Amzn-Errortype"); kind != "" {
+		return isExpiredToken(kind)
 	}
-	start, err := io.ReadAll(io.LimitReader(resp.Body, refusalLimit))
-	rest := io.MultiReader(bytes.NewReader(start), resp.Body)
-	if err != nil {
-		rest = io.MultiReader(bytes.NewReader(start), failing{err})
+	if resp.ContentLength <= 0 || resp.ContentLength > refusalLimit {
+		return false
 	}
+	body, err := io.ReadAll(resp.Body)
+	read := io.MultiReader(bytes.NewReader(body), failing{cmp.Or(err, io.EOF)})
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{rest, resp.Body}
-	return bytes.Contains(start, []byte(`"ExpiredToken`)) || bytes.Contains(start, []byte("#ExpiredToken")) ||
-		bytes.Contains(start, []byte("<Code>ExpiredToken"))
+	}{read, resp.Body}
+	var document struct {
+		Type string `json:"__type"`
+		Code string `json:"code"`
+	}
+	// The code alone: elsewhere in a body may stand what the client sent, such as the id of its request.
+	return json.Unmarshal(body, &document) == nil && (isExpiredToken(document.Type) || isExpiredToken(document.Code))
+}
+
+// isExpiredToken reads an AWS error code, with or without the namespace before it and the URL behind it.
+func isExpiredToken(code string) bool {
+	code, _, _ = strings.Cut(code, ":")
+	if at := strings.LastIndexByte(code, '#'); at >= 0 {
+		code = code[at+1:]
+	}
+	return code == "ExpiredTokenException" || code == "ExpiredToken"
 }
 
 type failing struct{ err error }

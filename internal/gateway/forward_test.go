@@ -424,7 +424,7 @@ func TestAClientThatStopsReadingIsLetGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	body := rpc("tools/call", `{"name":"aws___run_script","arguments":{"code":"size:20000000"}}`)
+	body := rpc("tools/call", `{"name":"aws___run_script","arguments":{"code":"size:8000000"}}`)
 	_, err = fmt.Fprintf(conn, "POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"+
 		"Authorization: Bearer %s\r\nMcp-Session-Id: %s\r\nContent-Length: %d\r\n\r\n%s", token, session, len(body), body)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/config"
+	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/mcp"
 	"github.com/rolegate/rolegate/internal/role"
 	"github.com/rolegate/rolegate/internal/sigv4"
@@ -49,6 +50,7 @@ type Gateway struct {
 	*House
 	cfg      *config.Proxy
 	verifier *token.Verifier // nil: callers are not authenticated
+	keys     *keyWatch       // beside verifier
 	chooser  *role.Chooser   // nil: requests leave unsigned
 	remote   *url.URL
 	wire     *wire
@@ -76,17 +78,14 @@ func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.P
 	if g.remote, err = url.Parse(cfg.RemoteURL); err != nil {
 		return nil, config.Problems{cfg.At("remoteURL", "this is no URL", "write it as https://host/path")}
 	}
-	if g.verifier, err = g.newVerifier(previous); err != nil {
-		return nil, config.Problems{cfg.At("oidcConfig", err.Error(), "check the issuer and the CA bundle")}
-	}
 	if g.wire, err = g.newWire(previous); err != nil {
-		return nil, config.Problems{cfg.At("caBundleRef", err.Error(), "name a bundle of PEM certificates")}
+		return nil, config.Problems{environment(err)}
 	}
 	g.seal = g.wire
 	if sts := cfg.AWSSTS; sts != nil {
 		g.seal = &sigv4.Transport{Base: g.wire, Region: sts.Region, Service: sts.Service}
 		if err := house.Vault.Check(sts.Region); err != nil {
-			return nil, config.Problems{cfg.At("awsSts.region", err.Error(), "check the AWS_* environment variables and the CA bundle they name")}
+			return nil, config.Problems{environment(err)}
 		}
 	}
 	g.binder = binder{key: house.sessions, resource: cfg.Namespace + "/" + cfg.Name}
@@ -96,7 +95,16 @@ func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.P
 	if o := cfg.OIDC; o != nil && cfg.ResourceURL != "" {
 		g.metadata = token.Metadata(cfg.ResourceURL, []string{o.Issuer}, o.Scopes)
 	}
+	// Last, since it begins to work in the background.
+	if g.verifier, g.keys, err = g.newVerifier(previous); err != nil {
+		return nil, config.Problems{cfg.At("oidcConfig", err.Error(), "check the issuer and the CA bundle")}
+	}
 	return g, nil
+}
+
+// environment is a mistake that no document holds.
+func environment(err error) config.Problem {
+	return config.Problem{What: err.Error(), Mend: "check the AWS_* environment variables and the files that they name"}
 }
 
 // Compile reports the matchers of an awsSts block that don't compile: config.LoadOptions wants it.
@@ -124,38 +132,46 @@ func newChooser(cfg *config.Proxy) (*role.Chooser, config.Problems) {
 	return chooser, problems
 }
 
-func (g *Gateway) newVerifier(previous *Gateway) (*token.Verifier, error) {
+func (g *Gateway) newVerifier(previous *Gateway) (*token.Verifier, *keyWatch, error) {
 	o := g.cfg.OIDC
 	if o == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if previous != nil && previous.verifier != nil && sameProvider(previous.cfg.OIDC, o) {
-		return previous.verifier, nil
+		if g.cfg.AWSSTS != nil {
+			previous.keys.begin(previous.verifier)
+		}
+		return previous.verifier, previous.keys, nil
 	}
-	keys := &keyWatch{log: g.Log, signing: g.cfg.AWSSTS != nil}
+	keys := &keyWatch{log: g.Log}
 	v, err := token.New(token.Options{OIDC: *o, Log: g.Log, OnVerify: g.Metrics.Verified, OnRefresh: func(err error) {
 		g.Metrics.Refreshed(err)
 		keys.look()
 	}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	keys.verifier.Store(v)
-	keys.look()
-	return v, nil
+	if g.cfg.AWSSTS != nil {
+		keys.begin(v)
+	}
+	return v, keys, nil
 }
 
 // keyWatch warns, once, where the provider has keys whose tokens STS will refuse.
 type keyWatch struct {
 	log      *slog.Logger
-	signing  bool
-	verifier atomic.Pointer[token.Verifier] // nil until it is made: the first keys may come before that
+	verifier atomic.Pointer[token.Verifier] // nil while nothing is asked of STS
 	warned   atomic.Bool
+}
+
+func (k *keyWatch) begin(v *token.Verifier) {
+	k.verifier.Store(v)
+	k.look() // the first keys may have come before
 }
 
 func (k *keyWatch) look() {
 	v := k.verifier.Load()
-	if v == nil || !k.signing {
+	if v == nil {
 		return
 	}
 	if refused := v.STSRefuses(); len(refused) > 0 && k.warned.CompareAndSwap(false, true) {
@@ -183,6 +199,16 @@ func (g *Gateway) Retire(next *Gateway) {
 // Ready says whether requests can be served: the provider's keys were fetched once.
 func (g *Gateway) Ready() bool { return g.verifier == nil || g.verifier.Ready() }
 
+// readyWithin waits until requests can be served.
+func (g *Gateway) readyWithin(most time.Duration) bool {
+	for end := time.Now().Add(most); !g.Ready(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 const metadataPath = "/.well-known/oauth-protected-resource"
 
 // ServeHTTP serves the MCP endpoint and its protected-resource metadata; any other path is 404.
@@ -191,19 +217,19 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == g.cfg.Endpoint:
 		g.door(w, r, g.serveMCP)
 	case g.verifier != nil && (path == metadataPath || path == metadataPath+g.cfg.Endpoint):
-		g.serveMetadata(w, r)
+		g.door(w, r, g.serveMetadata)
 	default:
 		g.door(w, r, notServed)
 	}
 }
 
-func (g *Gateway) serveMetadata(w http.ResponseWriter, r *http.Request) {
-	if g.metadata != nil {
-		g.metadata.ServeHTTP(w, r)
-		return
+func (g *Gateway) serveMetadata(w http.ResponseWriter, r *http.Request, _ *audit.Event) error {
+	metadata := g.metadata
+	if metadata == nil {
+		metadata = token.Metadata(ownURL(r)+g.cfg.Endpoint, []string{g.cfg.OIDC.Issuer}, g.cfg.OIDC.Scopes)
 	}
-	o := g.cfg.OIDC
-	token.Metadata(ownURL(r)+g.cfg.Endpoint, []string{o.Issuer}, o.Scopes).ServeHTTP(w, r)
+	metadata.ServeHTTP(w, r)
+	return nil
 }
 
 // metadataURL is where a client finds the metadata (RFC 9728, section 3.1: the well-known path goes before the

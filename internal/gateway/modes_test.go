@@ -100,7 +100,7 @@ spec:
 	if session == "abc" || session == "" {
 		t.Errorf("session %q", session)
 	}
-	if resp, _ = post(t, url, listTools, map[string]string{"Mcp-Session-Id": session}); saw.Get("Mcp-Session-Id") != "abc" {
+	if post(t, url, listTools, map[string]string{"Mcp-Session-Id": session}); saw.Get("Mcp-Session-Id") != "abc" {
 		t.Errorf("the backend saw session %q", saw.Get("Mcp-Session-Id"))
 	}
 }

@@ -26,7 +26,7 @@ func (g *Gateway) checkOrigin(w http.ResponseWriter, r *http.Request) (preflight
 	}
 	origin := strings.ToLower(sent[0])
 	if len(sent) > 1 || !slices.Contains(g.origins, origin) {
-		return false, fault.New(fault.Denied, "this origin is not allowed").Hint("origin %q is not in allowedOrigins %q", sent, g.origins)
+		return false, fault.New(fault.Denied, "this origin is not allowed").Hint("origin %.80q is not in allowedOrigins %q", origin, g.origins)
 	}
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", sent[0])

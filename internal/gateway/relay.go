@@ -11,17 +11,22 @@ import (
 
 	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/fault"
+	"github.com/rolegate/rolegate/internal/mcp"
 )
 
-// withheld is what of the remote's headers does not go to the client: what belongs to the connection, and what would
-// speak for this host, or of our credentials, in the remote's name.
-var withheld = map[string]bool{
-	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Proxy-Authenticate": true, "Te": true, "Trailer": true,
-	"Transfer-Encoding": true, "Upgrade": true, "Set-Cookie": true, "Www-Authenticate": true, "Alt-Svc": true,
-	"Strict-Transport-Security": true, "Access-Control-Allow-Origin": true, "Access-Control-Allow-Credentials": true,
-	"Access-Control-Expose-Headers": true, "Access-Control-Allow-Headers": true, "Access-Control-Allow-Methods": true,
-	"Mcp-Session-Id": true, "X-Request-Id": true,
+// allowedResponse is what of the remote's headers goes on to the client, besides the families of allowedFamilies. What
+// is not named stays here: what belongs to the connection, and what would speak for this host in the remote's name
+// (cookies, challenges, CORS, redirects, policies of a browser).
+var allowedResponse = [...]string{
+	"Allow", "Cache-Control", "Content-Encoding", "Content-Language", "Content-Length", "Content-Type", "Date", "Mcp-Protocol-Version",
+	"Retry-After", "X-Amz-Id-2", "X-Amz-Request-Id",
 }
+
+// allowedFamilies are the beginnings of names that go on too.
+var allowedFamilies = [...]string{"X-Amzn-", "X-Ratelimit-", "Ratelimit"}
+
+// maxSealable bounds the remote's session ids, so that what the client gets is one that it may send.
+const maxSealable = 1900
 
 // relay sends the remote's answer to the client: status, headers and body as they are, streams event by event.
 func (g *Gateway) relay(w http.ResponseWriter, ev *audit.Event, resp *http.Response) error {
@@ -29,17 +34,15 @@ func (g *Gateway) relay(w http.ResponseWriter, ev *audit.Event, resp *http.Respo
 	if resp.StatusCode == http.StatusUnauthorized {
 		// A client answers 401 with a new sign-in, which can't mend what the remote has against our signature.
 		return fault.New(fault.BadUpstream, "the remote MCP server refused the gateway's credentials").
-			Hint("it answered 401; check awsSts.service and awsSts.region, and that the clock is right")
+			Hint("it answered 401; where requests are signed, check awsSts.service and awsSts.region, and that the clock is right; where they are not, it wants them to be")
 	}
 	h := w.Header()
-	dropped := connectionNames(resp.Header)
-	for name, values := range resp.Header {
-		if !withheld[name] && !dropped[name] {
-			h[name] = values
+	allowResponse(h, resp.Header)
+	if id := resp.Header.Get(mcp.HeaderSession); id != "" {
+		if len(id) > maxSealable {
+			return fault.New(fault.BadUpstream, "the remote MCP server's session id is too long").Hint("it has %d bytes", len(id))
 		}
-	}
-	if id := resp.Header.Get("Mcp-Session-Id"); id != "" {
-		h.Set("Mcp-Session-Id", g.binder.seal(ev.Caller, ev.Role.RoleARN, id))
+		h.Set(mcp.HeaderSession, g.binder.seal(ev.Caller, ev.Role.RoleARN, id))
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	ev.Stream = media == "text/event-stream"
@@ -54,18 +57,19 @@ func (g *Gateway) relay(w http.ResponseWriter, ev *audit.Event, resp *http.Respo
 	return g.copyBody(w, resp, ev.Stream)
 }
 
-// connectionNames are the headers that Connection names: they end here (RFC 9110, section 7.6.1).
-func connectionNames(h http.Header) map[string]bool {
-	var names map[string]bool
-	for _, line := range h["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if names == nil {
-				names = map[string]bool{}
-			}
-			names[http.CanonicalHeaderKey(strings.TrimSpace(name))] = true
+func allowResponse(to, from http.Header) {
+	for _, name := range allowedResponse {
+		if v := from[name]; len(v) > 0 {
+			to[name] = v
 		}
 	}
-	return names
+	for name, v := range from {
+		for _, family := range allowedFamilies {
+			if strings.HasPrefix(name, family) {
+				to[name] = v
+			}
+		}
+	}
 }
 
 // An idle stream holds its buffer while it waits, so streams have small ones.
@@ -76,11 +80,10 @@ var (
 
 func (g *Gateway) copyBody(w http.ResponseWriter, resp *http.Response, stream bool) error {
 	out := &bounded{to: w, ctl: http.NewResponseController(w), limit: g.write}
-	defer out.unbound()
 	if stream {
 		buf := streamBuffers.Get().(*[4 << 10]byte)
 		defer streamBuffers.Put(buf)
-		if err := out.flush(); err != nil { // the headers, before the first event
+		if err := out.write(nil, true); err != nil { // the headers, before the first event
 			return err
 		}
 		return out.copy(resp.Body, buf[:], true)
@@ -115,22 +118,17 @@ func (b *bounded) copy(from io.Reader, buf []byte, flush bool) error {
 	}
 }
 
+// write writes within the limit. The deadline is lifted at once: over HTTP/2 one that stands resets a stream that is
+// only quiet.
 func (b *bounded) write(p []byte, flush bool) error {
 	_ = b.ctl.SetWriteDeadline(time.Now().Add(b.limit)) // where a connection has no deadlines there is no limit
+	defer func() { _ = b.ctl.SetWriteDeadline(time.Time{}) }()
 	_, err := b.to.Write(p)
 	if err == nil && flush {
 		err = b.ctl.Flush()
 	}
 	return gone(err)
 }
-
-func (b *bounded) flush() error {
-	_ = b.ctl.SetWriteDeadline(time.Now().Add(b.limit))
-	return gone(b.ctl.Flush())
-}
-
-// unbound lifts the deadline, which would otherwise outlive the answer on a kept connection.
-func (b *bounded) unbound() { _ = b.ctl.SetWriteDeadline(time.Time{}) }
 
 func gone(err error) error {
 	if err == nil || errors.Is(err, http.ErrNotSupported) {

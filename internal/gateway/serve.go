@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
 	"time"
 
@@ -20,16 +21,16 @@ func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Eve
 	if ev.Caller, err = g.verify(r); err != nil {
 		return err
 	}
+	leave, err := g.admit(r, ev.Caller)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ev.Call, err = mcp.Read(w, r, g.limits)
 	defer ev.Call.Release()
 	if err != nil {
 		return err
 	}
-	leave, err := g.admit(ev.Caller)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	if ev.Role, ev.Grant, err = g.choose(ev.Caller); err != nil {
 		return err
 	}
@@ -58,11 +59,16 @@ func (g *Gateway) verify(r *http.Request) (*token.Caller, error) {
 	return g.verifier.Verify(r.Context(), raw)
 }
 
-func (g *Gateway) admit(c *token.Caller) (leave func(), err error) {
-	if c == nil {
-		return func() {}, nil
+// admit counts the caller's open requests, before a body takes memory. Callers who are not authenticated are told
+// apart by their address.
+func (g *Gateway) admit(r *http.Request, c *token.Caller) (leave func(), err error) {
+	var who person
+	if c != nil {
+		who = person{c.Issuer, c.Subject.ID}
+	} else if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		who.subject = host
 	}
-	leave, ok := g.streams.enter(person{c.Issuer, c.Subject.ID}, int(g.cfg.Limits.MaxStreamsPerCaller))
+	leave, ok := g.streams.enter(who, int(g.cfg.Limits.MaxStreamsPerCaller))
 	if !ok {
 		return nil, fault.New(fault.TooMany, "too many requests open at once").
 			Hint("limits.maxStreamsPerCaller is %d", g.cfg.Limits.MaxStreamsPerCaller).Later(time.Second)
@@ -89,7 +95,10 @@ func (g *Gateway) choose(c *token.Caller) (role.Choice, sts.Grant, error) {
 func (g *Gateway) newChoice(c *token.Caller) *choice {
 	var made choice
 	made.role, made.err = g.chooser.Select(c.Subject.Claims)
-	g.Metrics.RoleChosen(made.role.RoleARN, reasonLabel(made), string(made.role.Claim), len(made.role.Errors))
+	g.Metrics.RoleChosen(made.role.RoleARN, reasonLabel(made), string(made.role.Claim))
+	for _, e := range made.role.Errors {
+		g.Metrics.MatcherFailed(e.Mapping, e.What)
+	}
 	if made.err != nil {
 		return &made
 	}

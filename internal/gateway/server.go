@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +34,7 @@ type Settings struct {
 type Server struct {
 	house    *House
 	settings Settings
+	opened   *config.Proxy // as it was when the listeners were opened
 	current  atomic.Pointer[Gateway]
 	draining atomic.Bool
 	certs    *certificates
@@ -42,7 +45,7 @@ type Server struct {
 
 // NewServer opens the listeners for a gateway, so that a port which is taken is told at once.
 func NewServer(g *Gateway, s Settings) (*Server, error) {
-	srv := &Server{house: g.House, settings: s}
+	srv := &Server{house: g.House, settings: s, opened: g.cfg}
 	srv.current.Store(g)
 	srv.registerGauges()
 	if err := srv.open(g.cfg); err != nil {
@@ -99,13 +102,41 @@ func (s *Server) Reload(cfg *config.Proxy) {
 		s.Refused(problems)
 		return
 	}
+	if old.Ready() && !next.readyWithin(readyWait) {
+		s.Refused(config.Problems{cfg.At("oidcConfig", "the identity provider's keys can't be fetched, and those of the old configuration can", "check the issuer, or load it again when the provider is there")})
+		next.Retire(old)
+		return
+	}
 	s.current.Store(next)
 	old.Retire(next)
 	s.house.Metrics.Reloaded(nil)
 	s.house.Log.Info("configuration reloaded", slog.String("proxy", cfg.Name))
-	if s.settings.Listen == "" && cfg.Port != old.cfg.Port {
-		s.house.Log.Warn("proxyPort changed: a restart is needed to listen there", slog.Int("port", int(cfg.Port)))
+	for _, setting := range s.needRestart(cfg) {
+		s.house.Log.Warn("a setting that is read at start has changed", slog.String("setting", setting),
+			slog.String(telemetry.KeyHint, "restart to have it take effect"))
 	}
+}
+
+// readyWait is how long a reload waits for the keys of another provider.
+const readyWait = 5 * time.Second
+
+// needRestart names the settings of cfg that differ from those that the listeners were opened with.
+func (s *Server) needRestart(cfg *config.Proxy) []string {
+	was, now := s.opened.Limits, cfg.Limits
+	var names []string
+	for name, same := range map[string]bool{
+		"proxyPort":             cfg.Port == s.opened.Port || s.settings.Listen != "",
+		"limits.headerTimeout":  was.HeaderTimeout == now.HeaderTimeout,
+		"limits.idleTimeout":    was.IdleTimeout == now.IdleTimeout,
+		"limits.maxHeaderBytes": was.MaxHeaderBytes == now.MaxHeaderBytes,
+		"limits.maxConnections": was.MaxConnections == now.MaxConnections,
+	} {
+		if !same {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Refused says that a configuration was not taken over, and why.
@@ -121,14 +152,16 @@ func (s *Server) Announce(version string) {
 	cfg := s.Gateway().cfg
 	attrs := []slog.Attr{
 		slog.String("version", version), slog.String("proxy", cfg.Name), slog.String("listen", s.main.Addr().String()),
-		slog.String("endpoint", cfg.Endpoint), slog.String("remote", cfg.RemoteURL), slog.Bool("tls", s.certs != nil),
+		slog.String("endpoint", cfg.Endpoint), slog.String("remote", withoutQuery(cfg.RemoteURL)), slog.Bool("tls", s.certs != nil),
 	}
 	if s.admin != nil {
 		attrs = append(attrs, slog.String("admin", s.admin.Addr().String()))
 	}
+	level := slog.LevelInfo
 	if o := cfg.OIDC; o != nil {
 		attrs = append(attrs, slog.String(telemetry.KeyAuth, "oidc"), slog.String("issuer", o.Issuer), slog.String("audience", o.Audience))
 	} else {
+		level = slog.LevelWarn
 		attrs = append(attrs, slog.String(telemetry.KeyAuth, "none: anyone who reaches this address is let in"))
 	}
 	if a := cfg.AWSSTS; a != nil {
@@ -136,7 +169,13 @@ func (s *Server) Announce(version string) {
 	} else {
 		attrs = append(attrs, slog.String("signing", "none: requests leave without AWS credentials"))
 	}
-	s.house.Log.LogAttrs(context.Background(), slog.LevelInfo, "serving", attrs...)
+	s.house.Log.LogAttrs(context.Background(), level, "serving", attrs...)
+}
+
+// withoutQuery cuts what may hold a key.
+func withoutQuery(url string) string {
+	url, _, _ = strings.Cut(url, "?")
+	return url
 }
 
 // Run serves until ctx is done, then drains: not ready at once; new connections are served for DrainDelay; after that
@@ -178,7 +217,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) drain(server *http.Server) error {
 	s.draining.Store(true)
-	s.house.Log.Info("draining", slog.Duration("delay", s.settings.DrainDelay), slog.Duration("timeout", s.settings.DrainTimeout))
+	s.house.Log.Info("draining", slog.String("delay", s.settings.DrainDelay.String()), slog.String("timeout", s.settings.DrainTimeout.String()))
 	time.Sleep(s.settings.DrainDelay)
 
 	spare := min(time.Second, s.settings.DrainTimeout/10)

@@ -227,7 +227,7 @@ func TestMetricsAreOnTheAdminAddressOnly(t *testing.T) {
 		`rolegate_requests_total{decision="unauthenticated",status="401"} 1`,
 		`rolegate_role_choices_total{reason="fallback",role="` + fake.DefaultRole + `"} 1`,
 		`rolegate_role_claims_total{state="missing"} 1`,
-		`rolegate_role_matcher_errors_total 1`,
+		`rolegate_role_matcher_errors_total{mapping="1",why="no such key"} 1`,
 		`rolegate_sts_calls_total{code="ok"} 1`,
 		`rolegate_sts_cache_entries 1`,
 		`rolegate_token_verifications_total{cached="false",result="missing"} 1`,

@@ -11,8 +11,8 @@ import (
 // Headers that repeat the body are for those on the way who do not read it (2026-07-28, "Request Metadata"). Here the
 // body decides, and a header that says something else is refused: whoever acted on it acted on another message.
 
-// maxSession bounds a session id, in bytes.
-const maxSession = 1024
+// maxSession bounds a session id, in bytes. The remote's own come back longer, by what binds them to their owner.
+const maxSession = 2048
 
 // knownVersion is the version as a string; a supported one costs no memory.
 func knownVersion(v []byte) string {

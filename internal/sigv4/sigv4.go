@@ -37,6 +37,9 @@ func With(ctx context.Context, c *Credentials, bodyHash string) context.Context 
 	return context.WithValue(ctx, lentKey{}, lent{c, bodyHash})
 }
 
+// ErrUnsigned is in the chain of every error of RoundTrip that means: nothing was sent, because it can't be signed.
+var ErrUnsigned = errors.New("sign request")
+
 // Transport signs each request with the credentials in its context and hands it to Base. It is safe for concurrent use.
 type Transport struct {
 	Base    http.RoundTripper // sends what was signed, unaltered; nil is http.DefaultTransport
@@ -53,7 +56,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.Body != nil {
 			_ = req.Body.Close() // the error of the seal is the one to tell
 		}
-		return nil, fmt.Errorf("sign request: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnsigned, err)
 	}
 	res, err := t.base().RoundTrip(out)
 	if res != nil {

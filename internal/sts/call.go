@@ -2,11 +2,13 @@ package sts
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"regexp"
 	"runtime/debug"
 	"strings"
@@ -60,19 +62,13 @@ func (v *Vault) region(name string) (*region, error) {
 	if !regionName.MatchString(name) {
 		return nil, fault.New(fault.Internal, wordsSetting).Hint("%q is not an AWS region with an STS endpoint of its own", name)
 	}
-	cfg, err := awsconfig.LoadDefaultConfig(
-		context.Background(),
-		awsconfig.WithRegion(name),
-		awsconfig.WithCredentialsProvider(aws.AnonymousCredentials{}), // so that no chain is searched, and no metadata service asked
-		awsconfig.WithDefaultsMode(aws.DefaultsModeStandard),          // "auto" asks the metadata service
-		awsconfig.WithLogger(logging.Nop{}),
-	)
+	cfg, roots, err := environment(name)
 	if err != nil {
 		return nil, fault.New(fault.Internal, wordsSetting).
-			Hint("the AWS settings of the environment can't be used (AWS_CA_BUNDLE, AWS_PROFILE, AWS_CONFIG_FILE, ...)").Because(err)
+			Hint("the AWS settings of the environment can't be used (AWS_CA_BUNDLE, AWS_ENDPOINT_URL_STS and the like)").Because(err)
 	}
 	client := awssts.NewFromConfig(cfg, func(o *awssts.Options) {
-		o.HTTPClient = v.httpClient(cfg)
+		o.HTTPClient = v.httpClient(roots)
 		o.Retryer = retryer()
 		o.ClientLogMode = 0
 	})
@@ -80,15 +76,44 @@ func (v *Vault) region(name string) (*region, error) {
 	return kept.(*region), nil
 }
 
+// environment reads what the environment says of the way to STS: endpoint, FIPS and dual stack, CA bundle. The files of
+// the AWS tools (~/.aws) are not read: they are for credentials, which are not wanted here, and a profile that can't be
+// used must not stop the gateway.
+func environment(region string) (aws.Config, *x509.CertPool, error) {
+	env, err := awsconfig.NewEnvConfig()
+	if err != nil {
+		return aws.Config{}, nil, err
+	}
+	cfg := aws.Config{
+		Region:        region,
+		Credentials:   aws.AnonymousCredentials{}, // so that no chain is searched, and no metadata service asked
+		Logger:        logging.Nop{},
+		DefaultsMode:  aws.DefaultsModeStandard,
+		ConfigSources: []any{env},
+	}
+	if ignored := env.IgnoreConfiguredEndpoints; env.BaseEndpoint != "" && (ignored == nil || !*ignored) {
+		cfg.BaseEndpoint = &env.BaseEndpoint
+	}
+	if env.CustomCABundle == "" {
+		return cfg, nil, nil
+	}
+	bundle, err := os.ReadFile(env.CustomCABundle)
+	if err != nil {
+		return aws.Config{}, nil, fmt.Errorf("read AWS_CA_BUNDLE: %w", err)
+	}
+	roots := x509.NewCertPool() // instead of the system's, as in every AWS tool
+	if !roots.AppendCertsFromPEM(bundle) {
+		return aws.Config{}, nil, errors.New("read AWS_CA_BUNDLE: no PEM certificate in it")
+	}
+	return cfg, roots, nil
+}
+
 // httpClient follows no redirect: the token goes to the endpoint that was configured and nowhere else.
-func (v *Vault) httpClient(cfg aws.Config) *http.Client {
+func (v *Vault) httpClient(roots *x509.CertPool) *http.Client {
 	transport := v.transport
 	if transport == nil {
-		b, ok := cfg.HTTPClient.(*awshttp.BuildableClient) // it holds the CA bundle
-		if !ok {
-			b = awshttp.NewBuildableClient()
-		}
-		t := b.GetTransport()
+		t := awshttp.NewBuildableClient().GetTransport()
+		t.TLSClientConfig.RootCAs = roots
 		t.MaxIdleConnsPerHost = maxCalls
 		t.ResponseHeaderTimeout = v.timeout / 2 // so that there is time for another attempt
 		transport = t

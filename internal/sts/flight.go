@@ -36,6 +36,7 @@ type entry struct {
 	refusal  *flight   // the last one, where it is remembered
 	until    time.Time // until when refusal is remembered
 	failures int       // refreshes that failed in a row
+	dropped  time.Time // when a lease was last dropped
 	visited  bool      // a flight has landed: before that somebody is about to start one
 }
 
@@ -63,6 +64,24 @@ func (e *entry) idle(now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.asked && !e.lease.Load().live(now) && e.flight == nil && !now.Before(e.until)
+}
+
+// dropPause is how long after a drop the next lease of the key is kept, whatever the remote says of it.
+const dropPause = 30 * time.Second
+
+// drop forgets l, unless that was done too recently. It says whether l is no longer the lease.
+func (e *entry) drop(l *Lease, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lease.Load() != l {
+		return true
+	}
+	if !e.dropped.IsZero() && now.Sub(e.dropped) < dropPause {
+		return false
+	}
+	e.dropped = now
+	e.lease.Store(nil)
+	return true
 }
 
 // wait gets a lease from STS, with whoever else waits for it.

@@ -127,12 +127,14 @@ func (v *Vault) Credentials(ctx context.Context, c *token.Caller, g Grant) (*Lea
 	return lease, Hit, nil
 }
 
-// Drop forgets a lease, because AWS said that its credentials are no longer good. If it has been replaced meanwhile,
-// nothing happens: any number of drops of one lease cost one call of STS.
-func (v *Vault) Drop(l *Lease) {
-	if l != nil && l.entry != nil {
-		l.entry.lease.CompareAndSwap(l, nil)
+// Drop forgets a lease, because AWS said that its credentials are no longer good, and says whether asking for
+// credentials may give others. Any number of drops of one lease cost one call of STS; and a key's leases are dropped
+// once in dropPause at most, since a remote that finds all of them expired would have STS called for every request.
+func (v *Vault) Drop(l *Lease) bool {
+	if l == nil || l.entry == nil {
+		return false
 	}
+	return l.entry.drop(l, time.Now())
 }
 
 // Stats are figures for metrics.

@@ -7,6 +7,7 @@ package telemetry
 import (
 	"net/http"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +25,7 @@ type Metrics struct {
 	verifications *prometheus.CounterVec
 	refreshes     *prometheus.CounterVec
 	roles         *prometheus.CounterVec
-	matcherErrors prometheus.Counter
+	matcherErrors *prometheus.CounterVec
 	roleClaims    *prometheus.CounterVec
 	stsCalls      *prometheus.CounterVec
 	stsDuration   prometheus.Histogram
@@ -42,12 +43,12 @@ func NewMetrics(version, commit string) *Metrics {
 	m.refreshes = m.counter(MetricKeySetRefreshes, "Fetches of the identity provider's key set.", "result")
 	m.roles = m.counter(MetricRoleChoices, "Role choices made for verified tokens, by role and reason.", "role", "reason")
 	m.roleClaims = m.counter(MetricRoleClaims, "State of the role claim in verified tokens: present, missing or mistyped.", "state")
+	m.matcherErrors = m.counter(MetricMatcherErrors, "Matchers that failed while a role was chosen, by the mapping's index in the document.", "mapping", "why")
 	m.stsCalls = m.counter(MetricSTSCalls, "Calls to STS by result code.", "code")
 	m.stsCache = m.counter(MetricSTSCache, "Events of the credential cache.", "event")
 	m.reloads = m.counter(MetricConfigReloads, "Configuration reloads by result.", "result")
 	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{Name: MetricInFlight, Help: "Requests being served, streams included."})
 	m.openStreams = prometheus.NewGauge(prometheus.GaugeOpts{Name: MetricOpenStreams, Help: "Server-sent event streams open."})
-	m.matcherErrors = prometheus.NewCounter(prometheus.CounterOpts{Name: MetricMatcherErrors, Help: "Matchers that failed while a role was chosen."})
 	m.sessions = prometheus.NewCounter(prometheus.CounterOpts{Name: MetricSessionsRefused, Help: "MCP session ids that were not the caller's, altered, or of another role."})
 	m.stsDuration = prometheus.NewHistogram(prometheus.HistogramOpts{Name: MetricSTSCallDuration, Help: "Duration of calls to STS, retries included.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 12)})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -55,7 +56,7 @@ func NewMetrics(version, commit string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "goversion": runtime.Version()},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.inFlight, m.openStreams, m.matcherErrors, m.sessions, m.stsDuration, info,
+	m.registry.MustRegister(m.inFlight, m.openStreams, m.sessions, m.stsDuration, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -112,13 +113,17 @@ func (m *Metrics) Refreshed(err error) { m.refreshes.WithLabelValues(result(err)
 func (m *Metrics) Reloaded(err error) { m.reloads.WithLabelValues(result(err)).Inc() }
 
 // RoleChosen counts a choice: the role's ARN, why (mapping, fallback, none), the role claim's state ("" where nothing
-// reads it), and the matchers that failed.
-func (m *Metrics) RoleChosen(role, reason, claim string, matcherErrors int) {
+// reads it).
+func (m *Metrics) RoleChosen(role, reason, claim string) {
 	m.roles.WithLabelValues(role, reason).Inc()
 	if claim != "" {
 		m.roleClaims.WithLabelValues(claim).Inc()
 	}
-	m.matcherErrors.Add(float64(matcherErrors))
+}
+
+// MatcherFailed counts a matcher that failed while a role was chosen: its index in the document and why, in fixed words.
+func (m *Metrics) MatcherFailed(mapping int, why string) {
+	m.matcherErrors.WithLabelValues(strconv.Itoa(mapping), why).Inc()
 }
 
 // STSCalled counts a call to STS.

@@ -28,7 +28,8 @@ func TestEveryMetricIsServed(t *testing.T) {
 	m.Verified("ok", true)
 	m.Refreshed(nil)
 	m.Reloaded(nil)
-	m.RoleChosen("arn", "fallback", "missing", 1)
+	m.RoleChosen("arn", "fallback", "missing")
+	m.MatcherFailed(1, "no such key")
 	m.STSCalled("ok", time.Millisecond)
 	m.STSCached("hit")
 	m.SessionRefused()
@@ -58,7 +59,7 @@ func TestEveryMetricIsServed(t *testing.T) {
 
 func TestUnreadRoleClaimIsNotCounted(t *testing.T) {
 	m := telemetry.NewMetrics("v1", "abc")
-	m.RoleChosen("arn", "mapping", "", 0)
+	m.RoleChosen("arn", "mapping", "")
 	if strings.Contains(scrape(m), telemetry.MetricRoleClaims+"{") {
 		t.Error("a claim that nothing reads was counted")
 	}

@@ -25,24 +25,25 @@ const (
 
 // Every key of a log line is named here and nowhere else.
 const (
-	KeyAuth        = "auth"         // ok, none (not asked for), or why the token was refused
-	KeyCaller      = "caller"       // the subject (sub)
-	KeyIssuer      = "issuer"       // the subject's issuer
-	KeyHTTPMethod  = "http_method"  // POST, GET, DELETE
-	KeyPath        = "path"         // of the request
-	KeyMethod      = "method"       // JSON-RPC method
-	KeyTarget      = "target"       // tool, prompt or resource of the call
-	KeyEra         = "era"          // legacy or modern
-	KeyDecision    = "decision"     // allowed, or the kind of the refusal
-	KeyRole        = "role"         // ARN of the role chosen
-	KeyWhy         = "why"          // why that role
-	KeySessionName = "session_name" // STS session name, as CloudTrail shows it
-	KeySTS         = "sts"          // hit, miss, joined or refused
-	KeyStatus      = "status"       // HTTP status of the answer
-	KeyBytes       = "bytes"        // of the answer's body
-	KeyDuration    = "duration"     // from first byte to last
-	KeyStream      = "stream"       // true for server-sent events
-	KeyRequestID   = "request_id"   // ours, also sent as X-Request-Id
+	KeyAuth        = "auth"           // ok, none (not asked for), or why the token was refused
+	KeyCaller      = "caller"         // the subject (sub)
+	KeyIssuer      = "issuer"         // the subject's issuer
+	KeyHTTPMethod  = "http_method"    // POST, GET, DELETE
+	KeyPath        = "path"           // of the request
+	KeyMethod      = "method"         // JSON-RPC method
+	KeyTarget      = "target"         // tool, prompt or resource of the call
+	KeyEra         = "era"            // legacy or modern
+	KeyDecision    = "decision"       // allowed, or the kind of the refusal
+	KeyRole        = "role"           // ARN of the role chosen
+	KeyWhy         = "why"            // why that role
+	KeyMatchErrors = "matcher_errors" // which mappings' matchers failed on the way, and why
+	KeySessionName = "session_name"   // STS session name, as CloudTrail shows it
+	KeySTS         = "sts"            // hit, miss, joined or refused
+	KeyStatus      = "status"         // HTTP status of the answer
+	KeyBytes       = "bytes"          // of the answer's body
+	KeyDuration    = "duration_ms"    // milliseconds from first byte to last
+	KeyStream      = "stream"         // true for server-sent events
+	KeyRequestID   = "request_id"     // ours, also sent as X-Request-Id
 	KeyAWSRequest  = "aws_request_id"
 	KeyRemoteAddr  = "remote_addr"
 	KeyError       = "error" // kind, public words, hint and cause
