@@ -14,7 +14,8 @@ type Proxy struct {
 
 	// RemoteURL is where requests go: scheme, host, path and query exactly as they will be sent and signed.
 	RemoteURL string
-	// ResourceURL is the public URL of this proxy's MCP endpoint (RFC 9728 "resource"); "" where none is given.
+	// ResourceURL is the public URL of this proxy's MCP endpoint (RFC 9728 "resource"), its path included; "" where
+	// none is given.
 	ResourceURL string
 	// Endpoint is the path that MCP is served on: the path of ResourceURL, "/mcp" without one.
 	Endpoint string

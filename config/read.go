@@ -132,7 +132,11 @@ func (r *reader) scalar(n *yaml.Node, v reflect.Value, path string) {
 	switch v.Kind() {
 	case reflect.String:
 		if tag != "!!str" || n.Style == 0 && yaml11.MatchString(n.Value) {
-			r.mistake(n, path, "is "+describe(n), "a string: put it in quotes")
+			right := "a string: put it in quotes"
+			if v.Type() == reflect.TypeFor[Duration]() {
+				right = `a length of time, such as "30s", "5m" or "1h30m"`
+			}
+			r.mistake(n, path, "is "+describe(n), right)
 			return
 		}
 		v.SetString(n.Value)

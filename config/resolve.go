@@ -33,7 +33,7 @@ func Resolve(name, namespace string, spec *RemoteProxy, from Sources) (*Proxy, P
 	p := &Proxy{
 		Name: name, Namespace: namespace,
 		RemoteURL:      remote,
-		ResourceURL:    resource,
+		ResourceURL:    advertised(resource),
 		Endpoint:       endpoint(resource),
 		Port:           spec.ProxyPort,
 		AllowedOrigins: spec.AllowedOrigins,
@@ -58,6 +58,15 @@ func endpoint(resource string) string {
 		return u.Path
 	}
 	return "/mcp"
+}
+
+// advertised is the public URL of the endpoint itself: what clients call is what the metadata must name (RFC 9728,
+// section 3.3).
+func advertised(resource string) string {
+	if u, wrong := parseURL(resource); wrong == "" && u.Path == "" {
+		return resource + endpoint(resource)
+	}
+	return resource
 }
 
 // resolver follows the references of one proxy. It has a checker for each document that a problem can be in.

@@ -35,7 +35,7 @@ each user and prints what became of it.
 Exit codes: 0 all as it should be; 1 something was not; 2 a mistake on the command line.`,
 		Example: "  rolegate demo\n  rolegate demo --stay",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return demo(cmd.Context(), cmd.OutOrStdout(), listen, stay)
+			return demo(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), listen, stay)
 		},
 	}
 	cmd.Flags().BoolVar(&stay, "stay", false, "go on serving, and print what to paste")
@@ -55,7 +55,7 @@ type stage struct {
 	stopped  chan error
 }
 
-func demo(ctx context.Context, out io.Writer, listen string, stay bool) error {
+func demo(ctx context.Context, out, stderr io.Writer, listen string, stay bool) error {
 	began := time.Now()
 	s, err := raise(ctx, listen)
 	if err != nil {
@@ -71,6 +71,7 @@ func demo(ctx context.Context, out io.Writer, listen string, stay bool) error {
 	}
 	if stay && failed == 0 {
 		s.invite(p)
+		s.log.follow(stderr)
 		<-ctx.Done()
 	}
 	if err := s.lower(); err != nil {
@@ -97,8 +98,12 @@ func raise(ctx context.Context, listen string) (_ *stage, err error) {
 	if s.world, err = fake.NewWorld(fake.Options{Port: addr.Port}); err != nil {
 		return nil, err
 	}
-	if err = os.Setenv("AWS_ENDPOINT_URL_STS", s.world.STS.URL()); err != nil {
-		return nil, err
+	for name, value := range map[string]string{ // whatever this machine has for the real AWS
+		"AWS_ENDPOINT_URL_STS": s.world.STS.URL(), "AWS_CA_BUNDLE": "", "AWS_USE_FIPS_ENDPOINT": "", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "",
+	} {
+		if err = os.Setenv(name, value); err != nil {
+			return nil, err
+		}
 	}
 	if s.folder, err = os.MkdirTemp("", "rolegate-demo-"); err != nil {
 		return nil, err
@@ -220,15 +225,26 @@ Metrics: %[5]s/metrics   Documents: %[6]s   Ctrl-C ends it.`,
 
 // record keeps the gateway's log lines.
 type record struct {
-	mu  sync.Mutex
-	all []byte
+	mu   sync.Mutex
+	all  []byte
+	also io.Writer // gets what is written from now on; nil for nobody
 }
 
 func (r *record) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, b...)
+	if r.also != nil {
+		return r.also.Write(b)
+	}
 	return len(b), nil
+}
+
+// follow has what is logged from now on written to w too.
+func (r *record) follow(w io.Writer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.also = w
 }
 
 // last is the last line that holds text.

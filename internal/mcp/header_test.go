@@ -106,8 +106,8 @@ var headerTests = []struct {
 	{"session empty", legacy, []string{"Mcp-Session-Id: "}, mcp.CodeInvalidRequest},
 	{"session with a space", legacy, []string{"Mcp-Session-Id: a b"}, mcp.CodeInvalidRequest},
 	{"session outside ASCII", legacy, []string{"Mcp-Session-Id: é"}, mcp.CodeInvalidRequest},
-	{"session at its longest", legacy, []string{"Mcp-Session-Id: " + strings.Repeat("s", 1024)}, accepted},
-	{"session too long", legacy, []string{"Mcp-Session-Id: " + strings.Repeat("s", 1025)}, mcp.CodeInvalidRequest},
+	{"session at its longest", legacy, []string{"Mcp-Session-Id: " + strings.Repeat("s", 2048)}, accepted},
+	{"session too long", legacy, []string{"Mcp-Session-Id: " + strings.Repeat("s", 2049)}, mcp.CodeInvalidRequest},
 }
 
 func TestHeaders(t *testing.T) {
