@@ -31,7 +31,7 @@ func (c *checker) inspect(v reflect.Value, path string) {
 
 func (c *checker) inspectField(f field, v reflect.Value, path string) {
 	if why := f.tag.Get("refused"); why != "" && !v.IsZero() {
-		c.mistake(path, "refused: "+why, "stay with what acts on it, or remove it knowing this")
+		c.mistake(path, "refused: "+why, "remove it only if you can do without it")
 		return
 	}
 	if why := f.tag.Get("inert"); why != "" && !v.IsZero() {

@@ -125,7 +125,7 @@ var table = []row{
 	},
 	{
 		code: "InvalidIdentityToken", kind: fault.BadUpstream, words: wordsUnknown, hold: holdUnknown, ofToken: true, second: true,
-		hint: "IAM of the account of role {role} must have the token's issuer as an OIDC provider with its audience as a client id; AWS must reach the issuer's keys from the internet; and the token must be signed with RS256/384/512 or ES256/384/512",
+		hint: "IAM of the account of role {role} must have the token's issuer as an OIDC provider with its audience (its azp, where it has one) as a client id; AWS must reach the issuer's keys from the internet; and the token must be signed with RS256/384/512 or ES256/384/512",
 	},
 	{
 		code: "IDPCommunicationError", kind: fault.Unavailable, words: wordsIdP, later: laterAway, hold: holdAway,
