@@ -22,7 +22,7 @@ const module = "github.com/rolegate/rolegate"
 // arrows says which of our packages each package may import. What is not listed may import nothing of ours.
 var arrows = map[string][]string{
 	"api":                   {"config"},
-	"internal/role":         {"config", "internal/fault"},
+	"internal/role":         {"config", "internal/fault", "internal/token"},
 	"internal/token":        {"config", "internal/fault"},
 	"internal/mcp":          {"config", "internal/fault"},
 	"internal/sts":          {"config", "internal/fault", "internal/token", "internal/sigv4"},

@@ -1,6 +1,10 @@
 package role
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/rolegate/rolegate/internal/token"
+)
 
 // ClaimState says how the role claim was found in a token.
 type ClaimState string
@@ -16,7 +20,7 @@ const (
 // find gives the value of the role claim and says how it was found. A mistyped list is still given: its members that
 // are strings count.
 func find(claims map[string]any, path string) (any, ClaimState) {
-	value, _ := lookup(claims, path)
+	value, _ := token.Claim(claims, path)
 	switch v := value.(type) {
 	case nil:
 		return nil, Missing
@@ -31,23 +35,6 @@ func find(claims map[string]any, path string) (any, ClaimState) {
 		return v, Present
 	}
 	return nil, Mistyped
-}
-
-// lookup finds a claim by its name or by a dotted path into nested claims, such as "realm_access.roles". A longer
-// literal name wins over a path: a claim named "realm_access.roles" comes before a member of "realm_access", and
-// "https://example.com/app.roles" finds the member "roles" of the claim "https://example.com/app".
-func lookup(claims map[string]any, path string) (any, bool) {
-	if value, ok := claims[path]; ok {
-		return value, true
-	}
-	for i := strings.LastIndexByte(path, '.'); i > 0; i = strings.LastIndexByte(path[:i], '.') {
-		if nested, ok := claims[path[:i]].(map[string]any); ok {
-			if value, ok := lookup(nested, path[i+1:]); ok {
-				return value, true
-			}
-		}
-	}
-	return nil, false
 }
 
 // holds says whether the value of the role claim holds what a mapping wants: a member of a list, an equal string, or a

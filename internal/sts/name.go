@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rolegate/rolegate/internal/fault"
+	"github.com/rolegate/rolegate/internal/token"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 // The error is a fault.Denied: the claim is missing, empty, or neither text nor number nor boolean.
 func SessionName(claims map[string]any, claim string) (string, error) {
 	claim = cmp.Or(claim, "sub")
-	value, ok := lookup(claims, claim)
+	value, ok := token.Claim(claims, claim)
 	if !ok || value == nil {
 		return "", nameless(claim, "is missing")
 	}
@@ -78,20 +79,4 @@ func illegal(r rune) bool {
 		return false
 	}
 	return true
-}
-
-// lookup finds a claim by its name or by a dotted path; a longer literal name wins. It reads paths as the role claim's
-// are read.
-func lookup(claims map[string]any, path string) (any, bool) {
-	if value, ok := claims[path]; ok {
-		return value, true
-	}
-	for i := strings.LastIndexByte(path, '.'); i > 0; i = strings.LastIndexByte(path[:i], '.') {
-		if nested, ok := claims[path[:i]].(map[string]any); ok {
-			if value, ok := lookup(nested, path[i+1:]); ok {
-				return value, true
-			}
-		}
-	}
-	return nil, false
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -66,6 +67,23 @@ type Subject struct {
 	ID     string         // the sub claim
 	Token  Raw            // the bytes that STS gets
 	Claims map[string]any // the payload: string, bool, int64, float64, nil, []any, map[string]any; never to be changed
+}
+
+// Claim finds a claim by its name or by a dotted path into nested claims, such as "realm_access.roles". A longer
+// literal name wins over a path: a claim named "realm_access.roles" comes before a member of "realm_access", and
+// "https://example.com/app.roles" finds the member "roles" of the claim "https://example.com/app".
+func Claim(claims map[string]any, path string) (any, bool) {
+	if value, ok := claims[path]; ok {
+		return value, true
+	}
+	for i := strings.LastIndexByte(path, '.'); i > 0; i = strings.LastIndexByte(path[:i], '.') {
+		if nested, ok := claims[path[:i]].(map[string]any); ok {
+			if value, ok := Claim(nested, path[i+1:]); ok {
+				return value, true
+			}
+		}
+	}
+	return nil, false
 }
 
 // Caller is a verified token.
