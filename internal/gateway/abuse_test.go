@@ -19,10 +19,11 @@ import (
 func TestAnUploadCountsAsOpen(t *testing.T) {
 	s := stage(t, spec("limits: {maxStreamsPerCaller: 1}"))
 	const much = "Content-Length: 1000000\r\n\r\n{" // so much that net/http does not wait for the rest after a refusal
-	uploading := s.dial()
-	write(t, uploading, s.postHead("ann")+much)
-	eventually(t, "the second upload is refused", func() bool {
+	uploads := []net.Conn{s.dial()}
+	write(t, uploads[0], s.postHead("ann")+much)
+	eventually(t, "an upload is refused", func() bool {
 		conn := s.dial()
+		uploads = append(uploads, conn)
 		write(t, conn, s.postHead("ann")+much)
 		_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)) // the two race for the one place
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -40,7 +41,9 @@ func TestAnUploadCountsAsOpen(t *testing.T) {
 	if r := s.do(call{user: "bob", body: initialize}); r.status != http.StatusOK {
 		t.Errorf("another caller: %d", r.status)
 	}
-	_ = uploading.Close()
+	for _, conn := range uploads {
+		_ = conn.Close()
+	}
 	eventually(t, "the caller gets in again", func() bool { return s.do(call{user: "ann", body: initialize}).status == http.StatusOK })
 }
 
