@@ -125,7 +125,7 @@ func TestEventsArriveOneByOneOverHTTP2(t *testing.T) {
 	if first := event(t, r); !strings.Contains(first, "notifications/progress") {
 		t.Errorf("first event %s", first)
 	}
-	if d := time.Since(began); d > 550*time.Millisecond {
+	if d := time.Since(began); d > 800*time.Millisecond {
 		t.Errorf("the first event took %v", d)
 	}
 	for !strings.Contains(event(t, r), `"result"`) {

@@ -33,10 +33,10 @@ func write(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
-// rest reads what comes until the gateway closes the connection, in three seconds.
+// rest reads what comes until the gateway closes the connection, in ten seconds.
 func rest(t *testing.T, conn net.Conn) string {
 	t.Helper()
-	_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	all, err := io.ReadAll(conn)
 	if err, ok := err.(net.Error); ok && err.Timeout() {
 		t.Errorf("the connection is held open; so far %q", all)
@@ -47,7 +47,7 @@ func rest(t *testing.T, conn net.Conn) string {
 // first reads the first answer on a connection.
 func first(t *testing.T, conn net.Conn) result {
 	t.Helper()
-	_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatalf("read answer: %v", err)
