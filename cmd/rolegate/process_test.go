@@ -54,6 +54,13 @@ func newWorld(t *testing.T) *fake.World {
 	if err != nil {
 		t.Fatal(err)
 	}
+	atTheEnd(t, w)
+	return w
+}
+
+// atTheEnd looks for what must not have reached the backend, and stops the world.
+func atTheEnd(t *testing.T, w *fake.World) {
+	t.Helper()
 	t.Cleanup(func() {
 		for _, v := range w.AWS.Violations() {
 			t.Errorf("reached the backend: %s", v.What)
@@ -62,7 +69,6 @@ func newWorld(t *testing.T) *fake.World {
 			t.Error(err)
 		}
 	})
-	return w
 }
 
 // environment is this one's without what would lead elsewhere, and with more.

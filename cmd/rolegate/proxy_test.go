@@ -70,14 +70,7 @@ func hiddenWorld(t *testing.T) (w *fake.World, idp string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		for _, v := range w.AWS.Violations() {
-			t.Errorf("reached the backend: %s", v.What)
-		}
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	atTheEnd(t, w)
 	idp = address(t, w.IDP.URL())
 	w.IDP.SetURL("http://idp.test")
 	w.STS.AddProvider(sts.Provider{Issuer: w.IDP.URL(), ClientIDs: []string{fake.Audience}})

@@ -130,8 +130,6 @@ func request(ctx context.Context, target *url.URL, header http.Header, method st
 	return out.WithContext(ctx)
 }
 
-var errForeignRedirect = errors.New("redirect: to another host or scheme")
-
 // redirect gives where a redirect leads, nil for an answer that is none. A redirect that would change the method or
 // leave the host is an error: the call was judged and signed for this host, as it is.
 func redirect(resp *http.Response, method string, from *url.URL) (*url.URL, error) {
@@ -149,7 +147,7 @@ func redirect(resp *http.Response, method string, from *url.URL) (*url.URL, erro
 		return nil, errors.New("redirect: Location is no URL")
 	}
 	if to.Scheme != from.Scheme || to.Host != from.Host || to.User != nil {
-		return nil, errForeignRedirect
+		return nil, errors.New("redirect: to another host or scheme")
 	}
 	to.Fragment, to.RawFragment = "", ""
 	return to, nil

@@ -59,13 +59,12 @@ type Gateway struct {
 	limits   mcp.Limits
 	write    time.Duration
 	metadata http.Handler
-	origins  []string
 }
 
 // New wires the rooms for cfg, taking over from previous (may be nil) what is still true. The problems are mistakes
 // that only compiling can find, such as in a matcher; with any the Gateway is nil.
 func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.Problems) {
-	g := &Gateway{House: house, cfg: cfg, write: cfg.Limits.WriteTimeout.Std(), origins: cfg.AllowedOrigins}
+	g := &Gateway{House: house, cfg: cfg, write: cfg.Limits.WriteTimeout.Std()}
 	g.limits = mcp.Limits{MaxBody: cfg.Limits.MaxBodyBytes, BodyTimeout: cfg.Limits.BodyTimeout.Std()}
 
 	chooser, problems := newChooser(cfg)

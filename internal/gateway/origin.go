@@ -25,8 +25,8 @@ func (g *Gateway) checkOrigin(w http.ResponseWriter, r *http.Request) (preflight
 		return false, nil
 	}
 	origin := strings.ToLower(sent[0])
-	if len(sent) > 1 || !slices.Contains(g.origins, origin) {
-		return false, fault.New(fault.Denied, "this origin is not allowed").Hint("origin %.80q is not in allowedOrigins %q", origin, g.origins)
+	if len(sent) > 1 || !slices.Contains(g.cfg.AllowedOrigins, origin) {
+		return false, fault.New(fault.Denied, "this origin is not allowed").Hint("origin %.80q is not in allowedOrigins %q", origin, g.cfg.AllowedOrigins)
 	}
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", sent[0])

@@ -36,12 +36,13 @@ func (g *Gateway) relay(w http.ResponseWriter, ev *audit.Event, resp *http.Respo
 		return fault.New(fault.BadUpstream, "the remote MCP server refused the gateway's credentials").
 			Hint("it answered 401; where requests are signed, check awsSts.service and awsSts.region, and that the clock is right; where they are not, it wants them to be")
 	}
-	h := w.Header()
+	id := resp.Header.Get(mcp.HeaderSession)
+	if len(id) > maxSealable {
+		return fault.New(fault.BadUpstream, "the remote MCP server's session id is too long").Hint("it has %d bytes", len(id))
+	}
+	h := w.Header() // from here on there is no refusal, which would carry the remote's headers
 	allowResponse(h, resp.Header)
-	if id := resp.Header.Get(mcp.HeaderSession); id != "" {
-		if len(id) > maxSealable {
-			return fault.New(fault.BadUpstream, "the remote MCP server's session id is too long").Hint("it has %d bytes", len(id))
-		}
+	if id != "" {
 		h.Set(mcp.HeaderSession, g.binder.seal(ev.Caller, ev.Role.RoleARN, id))
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
