@@ -90,7 +90,9 @@ func newLog(w io.Writer, format string, level slog.Level) (*slog.Logger, error) 
 	}
 }
 
-func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
+func (f *runFlags) run(ctx context.Context, out io.Writer) error {
+	stderr := telemetry.NewSpool(out)
+	defer stderr.Flush()
 	log, err := newLog(stderr, f.logFormat, f.logLevel)
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, ev *audit.Even
 	}
 	defer func() { _ = resp.Body.Close() }()
 	ev.Call.Release() // a stream may last for hours; what is still being sent holds the body by itself
-	err = g.relay(w, ev, resp)
+	err = g.relay(w, r, ev, resp)
 	if r.Context().Err() != nil && err != nil && fault.Of(err).Kind != fault.Aborted {
 		return fault.New(fault.Aborted, "the client went away").Because(r.Context().Err())
 	}

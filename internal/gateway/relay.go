@@ -29,7 +29,7 @@ var allowedFamilies = [...]string{"X-Amzn-", "X-Ratelimit-", "Ratelimit"}
 const maxSealable = 1900
 
 // relay sends the remote's answer to the client: status, headers and body as they are, streams event by event.
-func (g *Gateway) relay(w http.ResponseWriter, ev *audit.Event, resp *http.Response) error {
+func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, ev *audit.Event, resp *http.Response) error {
 	ev.AWSRequestID = resp.Header.Get("X-Amzn-Requestid")
 	if resp.StatusCode == http.StatusUnauthorized {
 		// A client answers 401 with a new sign-in, which can't mend what the remote has against our signature.
@@ -45,8 +45,7 @@ func (g *Gateway) relay(w http.ResponseWriter, ev *audit.Event, resp *http.Respo
 	if id != "" {
 		h.Set(mcp.HeaderSession, g.binder.seal(ev.Caller, ev.Role.RoleARN, id))
 	}
-	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	ev.Stream = media == "text/event-stream"
+	ev.Stream = isStream(resp.Header.Get("Content-Type"))
 	if ev.Stream {
 		h.Set("X-Accel-Buffering", "no")
 		defer g.Metrics.StreamOpened()()
@@ -55,7 +54,16 @@ func (g *Gateway) relay(w http.ResponseWriter, ev *audit.Event, resp *http.Respo
 		resp.Body = body
 	}
 	w.WriteHeader(resp.StatusCode)
-	return g.copyBody(w, resp, ev.Stream)
+	return g.copyBody(w, resp, ev.Stream, r.ProtoMajor > 1)
+}
+
+// isStream says whether a content type is that of server-sent events.
+func isStream(contentType string) bool {
+	if contentType == "application/json" {
+		return false
+	}
+	media, _, _ := mime.ParseMediaType(contentType)
+	return media == "text/event-stream"
 }
 
 func allowResponse(to, from http.Header) {
@@ -73,25 +81,27 @@ func allowResponse(to, from http.Header) {
 	}
 }
 
-// An idle stream holds its buffer while it waits, so streams have small ones.
 var (
 	streamBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 	bulkBuffers   = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 )
 
-func (g *Gateway) copyBody(w http.ResponseWriter, resp *http.Response, stream bool) error {
-	out := &bounded{to: w, ctl: http.NewResponseController(w), limit: g.write}
+func (g *Gateway) copyBody(w http.ResponseWriter, resp *http.Response, stream, multiplexed bool) error {
+	out := &bounded{to: w, ctl: http.NewResponseController(w), limit: g.write, quiet: stream || multiplexed}
 	if stream {
-		buf := streamBuffers.Get().(*[4 << 10]byte)
-		defer streamBuffers.Put(buf)
+		resp.Request = nil                           // a stream may last for hours; nobody asks any more what it answers
 		if err := out.write(nil, true); err != nil { // the headers, before the first event
 			return err
 		}
-		return out.copy(resp.Body, buf[:], true)
+		return out.stream(resp.Body)
 	}
 	buf := bulkBuffers.Get().(*[32 << 10]byte)
 	defer bulkBuffers.Put(buf)
-	return out.copy(resp.Body, buf[:], resp.ContentLength < 0)
+	for {
+		if done, err := out.copy(resp.Body, buf[:], resp.ContentLength < 0); done || err != nil {
+			return err
+		}
+	}
 }
 
 // bounded writes to a client that must keep reading: each write may take limit, however long the stream.
@@ -99,31 +109,53 @@ type bounded struct {
 	to    io.Writer
 	ctl   *http.ResponseController
 	limit time.Duration
+	quiet bool // between two writes no deadline may stand
 }
 
-// copy copies until EOF, each piece as it comes; with flush it is on its way before the next is waited for.
-func (b *bounded) copy(from io.Reader, buf []byte, flush bool) error {
+// patient is a body that can be waited for without a buffer.
+type patient interface{ Wait() }
+
+// stream copies until EOF, each piece on its way before the next is waited for. While nothing comes it has no buffer,
+// where the body can do without.
+func (b *bounded) stream(body io.Reader) error {
+	quiet, _ := body.(patient)
 	for {
-		n, err := from.Read(buf)
-		if n > 0 {
-			if werr := b.write(buf[:n], flush); werr != nil {
-				return werr
-			}
+		if quiet != nil {
+			quiet.Wait()
 		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fault.New(fault.BadUpstream, "the remote MCP server broke off its answer").Because(err)
+		buf := streamBuffers.Get().(*[4 << 10]byte)
+		done, err := b.copy(body, buf[:], true)
+		streamBuffers.Put(buf)
+		if done || err != nil {
+			return err
 		}
 	}
 }
 
-// write writes within the limit. The deadline is lifted at once: over HTTP/2 one that stands resets a stream that is
-// only quiet.
+// copy copies one piece; done at the end of the body.
+func (b *bounded) copy(from io.Reader, buf []byte, flush bool) (done bool, err error) {
+	n, err := from.Read(buf)
+	if n > 0 {
+		if werr := b.write(buf[:n], flush); werr != nil {
+			return false, werr
+		}
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return true, nil
+	case err != nil:
+		return false, fault.New(fault.BadUpstream, "the remote MCP server broke off its answer").Because(err)
+	}
+	return false, nil
+}
+
+// write writes within the limit. On a quiet connection the deadline is lifted at once: over HTTP/2 one that stands resets a
+// stream that is only waiting.
 func (b *bounded) write(p []byte, flush bool) error {
 	_ = b.ctl.SetWriteDeadline(time.Now().Add(b.limit)) // where a connection has no deadlines there is no limit
-	defer func() { _ = b.ctl.SetWriteDeadline(time.Time{}) }()
+	if b.quiet {
+		defer func() { _ = b.ctl.SetWriteDeadline(time.Time{}) }()
+	}
 	_, err := b.to.Write(p)
 	if err == nil && flush {
 		err = b.ctl.Flush()

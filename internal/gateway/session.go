@@ -65,12 +65,14 @@ func (b binder) mac(c *token.Caller, roleARN, id string) string {
 	if c != nil {
 		issuer, subject = c.Issuer, c.Subject.ID
 	}
-	h := hmac.New(sha256.New, b.key)
+	message := make([]byte, 0, 512)
 	for _, part := range [...]string{b.resource, issuer, subject, roleARN, id} {
-		var size [8]byte
-		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
-		h.Write(size[:])
-		h.Write([]byte(part))
+		message = append(binary.BigEndian.AppendUint64(message, uint64(len(part))), part...)
 	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+	h := hmac.New(sha256.New, b.key)
+	h.Write(message)
+	var sum [sha256.Size]byte
+	var text [macLen]byte
+	base64.RawURLEncoding.Encode(text[:], h.Sum(sum[:0]))
+	return string(text[:])
 }

@@ -72,6 +72,13 @@ type stream struct {
 	ended     atomic.Bool
 }
 
+// Wait waits until Read has something to do, where the body can tell.
+func (s *stream) Wait() {
+	if body, ok := s.ReadCloser.(patient); ok {
+		body.Wait()
+	}
+}
+
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
 	if err != nil && s.ended.Load() {

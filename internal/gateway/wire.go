@@ -11,11 +11,13 @@ import (
 	"time"
 )
 
-// wire is the way to the remote: settings of our own for http.Transport. HTTP/1.1 over TLS, since every stream is a
-// request of its own and HTTP/2 costs more CPU here; as many idle connections as there may be busy ones; no
-// compression, so that an answer's bytes are the remote's; HTTPS_PROXY and NO_PROXY as everywhere.
+// wire is the way to the remote: connections of our own (lines.go), or, through a proxy of the environment, settings of
+// our own for http.Transport. HTTP/1.1 over TLS, since every stream is a request of its own and HTTP/2 costs more CPU
+// here; as many idle connections as there may be busy ones; no compression, so that an answer's bytes are the remote's;
+// HTTPS_PROXY and NO_PROXY as everywhere.
 type wire struct {
-	*http.Transport
+	proxied *http.Transport
+	lines   *lines
 	bundle  []byte
 	timeout time.Duration
 }
@@ -38,20 +40,39 @@ func (g *Gateway) newWire(previous *Gateway) (*wire, error) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	return &wire{bundle: bundle, timeout: timeout, Transport: &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxIdleConns:           idleConnections,
-		MaxIdleConnsPerHost:    idleConnections,
-		IdleConnTimeout:        90 * time.Second,
-		DisableCompression:     true,
-		ResponseHeaderTimeout:  timeout,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: maxResponseHeaders,
-		Protocols:              protocols,
-	}}, nil
+	secure := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return &wire{
+		bundle: bundle, timeout: timeout,
+		lines: &lines{dialer: dialer, tls: secure, timeout: timeout},
+		proxied: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        secure.Clone(),
+			TLSHandshakeTimeout:    10 * time.Second,
+			MaxIdleConns:           idleConnections,
+			MaxIdleConnsPerHost:    idleConnections,
+			IdleConnTimeout:        90 * time.Second,
+			DisableCompression:     true,
+			ResponseHeaderTimeout:  timeout,
+			ExpectContinueTimeout:  time.Second,
+			MaxResponseHeaderBytes: maxResponseHeaders,
+			Protocols:              protocols,
+		},
+	}, nil
+}
+
+// RoundTrip sends a request on a connection of our own where the way is free.
+func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	if proxy, err := http.ProxyFromEnvironment(r); ownLines && proxy == nil && err == nil {
+		return w.lines.RoundTrip(r)
+	}
+	return w.proxied.RoundTrip(r)
+}
+
+// CloseIdleConnections closes what no call uses at the moment.
+func (w *wire) CloseIdleConnections() {
+	w.lines.CloseIdleConnections()
+	w.proxied.CloseIdleConnections()
 }
 
 // authorities are the system's, those of AWS_CA_BUNDLE as in every AWS client, and the ones of bundle. Nil: the system's.

@@ -120,6 +120,22 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// WriteTo writes what is left in one piece.
+func (r *bodyReader) WriteTo(w io.Writer) (int64, error) {
+	r.mu.Lock()
+	buf, rest := r.buf, r.rest
+	if buf == nil {
+		r.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	r.rest = nil
+	buf.refs.Add(1)
+	r.mu.Unlock()
+	defer buf.drop()
+	n, err := w.Write(rest)
+	return int64(n), err
+}
+
 func (r *bodyReader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
