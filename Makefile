@@ -1,5 +1,5 @@
 # Thin aliases; each recipe is the command itself.
-.PHONY: build test race ci demo tools format lint generate bench
+.PHONY: build test race ci demo tools format lint generate bench counterparts performance
 
 VERSION = $(shell git describe --tags --always --dirty)
 LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse HEAD)
@@ -13,4 +13,6 @@ tools:    ; GOBIN=$(CURDIR)/bin go -C tools install tool
 format:   tools ; bin/gofumpt -w $$(git ls-files '*.go')
 lint:     tools ; go vet ./... && bin/staticcheck ./...
 generate: ; go test ./config ./cmd/rolegate -run Reference -update
+counterparts: ; ROLEGATE_COUNTERPARTS=1 go test -count=1 -timeout 20m -p 1 ./test/counterparts/...
+performance:  ; go run ./test/bench -page -json performance.json
 bench:    ; go test -run '^$$' -bench . -benchmem ./...

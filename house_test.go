@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"internal/fake":         {"internal/fake"},
 	"cmd/rolegate":          {"config", "internal/gateway", "internal/telemetry", "internal/authserver", "internal/mcp", "internal/fake"},
 	"cmd/rolegate-operator": {"internal/operator"},
-	"test":                  {"config", "internal", "api"},
+	"test":                  {"config", "internal", "api", "test"},
 }
 
 // requestPath are the packages that a request goes through; their number is a budget.

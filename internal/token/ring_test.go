@@ -219,6 +219,19 @@ func TestAKeyReplacedUnderTheSameKid(t *testing.T) {
 	})
 }
 
+func TestAKeyReplacedUnderTheSameKidWhileTheProviderIsAwayIsAnOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *provider) {
+		v := started(t, options(p))
+		swapped := mint("ES256", "one", otherEC(), nil)
+		p.set(func(p *provider) { p.keys, p.down = map[string]any{"one": otherEC().Public()}, errDown })
+		refused(t, v, swapped, token.ResultUnavailable)
+		p.set(func(p *provider) { p.down = nil })
+		time.Sleep(time.Minute)
+		accept(t, v, swapped)
+		refused(t, v, one(nil), token.ResultSignature)
+	})
+}
+
 func TestStaleKeysServeWhileTheProviderIsAway(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *provider) {
 		v := started(t, options(p))
@@ -228,8 +241,8 @@ func TestStaleKeysServeWhileTheProviderIsAway(t *testing.T) {
 		if s := v.Status(); s.Trouble != token.TroubleUnreachable || s.Age() < 86_400 || s.Keys != 1 || !s.Ready {
 			t.Errorf("%+v, age %g", s, s.Age())
 		}
-		refused(t, v, mint("ES256", "one", otherEC(), nil), token.ResultSignature)
-		e := refused(t, v, two(), token.ResultUnavailable) // perhaps a new key: nobody can tell
+		refused(t, v, mint("ES256", "one", otherEC(), nil), token.ResultUnavailable) // perhaps a new key under the old name
+		e := refused(t, v, two(), token.ResultUnavailable)                           // perhaps a new key: nobody can tell
 		if strings.Contains(e.Public, "10.1.2.3") {
 			t.Error("the public words hold the cause")
 		}

@@ -76,7 +76,8 @@ func (r *ring) gone(ctx context.Context) *refusal {
 // verdict says why no key verifies a token, after all was tried. Where the provider could not be asked about a kid that
 // is not known, the provider is to blame and not the token.
 func (r *ring) verdict(t *unverified, result string, failure error) *refusal {
-	if result == ResultUnavailable || (result == ResultUnknownKey && failure != nil) {
+	perhaps := result == ResultUnknownKey || result == ResultSignature // under the keys of now it may be a good one
+	if result == ResultUnavailable || perhaps && failure != nil {
 		return refuse(ResultUnavailable, "the key set of the provider could not be fetched; kid of the token: %s", clip(t.kid)).
 			because(failure).after(r.later())
 	}

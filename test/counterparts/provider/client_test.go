@@ -17,6 +17,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/fake/aws"
 	"github.com/rolegate/rolegate/internal/fake/sts"
+	"github.com/rolegate/rolegate/test/counterparts/lab"
 )
 
 type stsCall = sts.Call
@@ -121,10 +122,10 @@ func (s *stand) streams(t *testing.T) {
 		if id, err := script(ctx, cs, "stream:40:1ms", meta); err != nil || id.Output != "40 steps" {
 			t.Errorf("%s: %+v %v", era, id, err)
 		}
-		eventually(t, "every notification of the "+era+" call", func() bool { return heard.Load() == 41 })
+		lab.Eventually(t, "every notification of the "+era+" call", func() bool { return heard.Load() == 41 })
 	}
-	eventually(t, "the log tells of the streamed calls", func() bool {
-		return len(s.log.lines(func(l line) bool { return l.Stream && l.Target != "" && l.Caller == reader.ID })) >= 2*len(eras)
+	lab.Eventually(t, "the log tells of the streamed calls", func() bool {
+		return len(s.lines(func(l line) bool { return l.Stream && l.Target != "" && l.Caller == reader.ID })) >= 2*len(eras)
 	})
 }
 
@@ -139,12 +140,12 @@ func (s *stand) hearsNews(t *testing.T) {
 			ToolListChangedHandler: func(context.Context, *mcp.ToolListChangedRequest) { heard.Add(1) },
 		})
 		open := func(r aws.Request) bool { return waits[era](r) && r.SessionName == admin.ID && !r.Done }
-		eventually(t, "a stream that waits for news, "+era, func() bool { return len(s.requests(open)) == 1 })
-		eventually(t, "news, "+era, func() bool { s.AWS.Announce(); return heard.Load() > 0 })
+		lab.Eventually(t, "a stream that waits for news, "+era, func() bool { return len(s.requests(open)) == 1 })
+		lab.Eventually(t, "news, "+era, func() bool { s.AWS.Announce(); return heard.Load() > 0 })
 		if err := cs.Close(); err != nil {
 			t.Errorf("%s: close: %v", era, err)
 		}
-		eventually(t, "the end of the stream when the client closes, "+era, func() bool { return len(s.requests(open)) == 0 })
+		lab.Eventually(t, "the end of the stream when the client closes, "+era, func() bool { return len(s.requests(open)) == 0 })
 	}
 }
 
@@ -156,14 +157,14 @@ func (s *stand) cancels(t *testing.T) {
 		defer cancel()
 		done := make(chan error, 1)
 		go func() { _, err := script(ctx, cs, "hang", nil); done <- err }()
-		eventually(t, "the script runs", func() bool { return s.AWS.Running() == 1 })
+		lab.Eventually(t, "the script runs", func() bool { return s.AWS.Running() == 1 })
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: the call ended with %v", era, err)
 		}
-		eventually(t, "the script is cancelled, "+era, func() bool { return s.AWS.Cancelled() == n+1 && s.AWS.Running() == 0 })
+		lab.Eventually(t, "the script is cancelled, "+era, func() bool { return s.AWS.Cancelled() == n+1 && s.AWS.Running() == 0 })
 		// It gets there as a message in the legacy era, as the end of the request in the modern one.
-		eventually(t, "how the cancellation came, "+era, func() bool {
+		lab.Eventually(t, "how the cancellation came, "+era, func() bool {
 			return slices.ContainsFunc(s.AWS.Requests()[before:], func(r aws.Request) bool {
 				if era == legacy {
 					return strings.Contains(string(r.Body), `"notifications/cancelled"`) && r.Status == http.StatusAccepted

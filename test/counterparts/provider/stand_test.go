@@ -6,11 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -23,43 +20,97 @@ import (
 	"github.com/rolegate/rolegate/internal/fake"
 	"github.com/rolegate/rolegate/internal/fake/aws"
 	"github.com/rolegate/rolegate/internal/fake/sts"
+	"github.com/rolegate/rolegate/test/counterparts/lab"
 )
 
-// record keeps what a process writes.
-type record struct {
-	mu  sync.Mutex
-	all bytes.Buffer
+func TestMain(m *testing.M) { lab.Main(m) }
+
+// member is a client of the provider. Its id is the subject of its tokens.
+type member struct {
+	ID       string         `json:"id"`
+	Secret   string         `json:"secret"`
+	Alg      string         `json:"alg"`
+	Audience string         `json:"audience"`
+	Claims   map[string]any `json:"claims,omitempty"`
 }
 
-func (r *record) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.all.Write(b)
+// provider is the identity provider, running.
+type provider struct {
+	issuer  string
+	kids    map[string]string // by algorithm, of the keys that sign
+	control string
 }
 
-func (r *record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.all.String()
+// startProvider starts it for these clients, until the test ends.
+func startProvider(t *testing.T, clients []member) *provider {
+	t.Helper()
+	lab.Need(t)
+	node := lab.Program(t, "node")
+	modules := lab.NPM(t, "testdata")
+	port, control := lab.Port(t), lab.Port(t)
+	p := &provider{control: fmt.Sprintf("http://127.0.0.1:%d", control)}
+	lab.Start(t, lab.Command{
+		Name: node, Args: []string{filepath.Join("testdata", "provider.mjs"), modules, fmt.Sprint(port), fmt.Sprint(control)},
+		Ready: lab.Answers(p.control),
+	})
+	p.order(t, map[string]any{"do": "clients", "clients": clients})
+	return p
+}
+
+// play makes the provider misbehave, or well again.
+func (p *provider) play(t *testing.T, how string) {
+	t.Helper()
+	p.order(t, map[string]any{"do": "play", "how": how})
+}
+
+// keys changes the provider's keys: announce, adopt, retire, rotate or swap.
+func (p *provider) keys(t *testing.T, what string) {
+	t.Helper()
+	p.order(t, map[string]any{"do": what})
+}
+
+// order has a command done.
+func (p *provider) order(t *testing.T, command any) {
+	t.Helper()
+	b, err := json.Marshal(command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{Timeout: lab.Patience}).Post(p.control, "application/json", bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %d %v %s", b, resp.StatusCode, err, answer)
+	}
+	var told struct {
+		Issuer string
+		KIDs   map[string]string
+	}
+	if err := json.Unmarshal(answer, &told); err != nil {
+		t.Fatal(err)
+	}
+	p.issuer, p.kids = told.Issuer, told.KIDs
 }
 
 // line is a line of the gateway's log, as far as the tests read it.
 type line struct {
 	Level, Msg               string
-	Listen, Admin            string
 	Auth, Caller             string
 	Method, Target, Decision string
 	Role, Why, STS           string
 	SessionName              string `json:"session_name"`
-	Hint, Error              string
-	Keys                     []string
+	Hint, Error, Trouble     string
+	Keys                     json.RawMessage // names, or how many
 	Status                   int
 	Stream                   bool
 }
 
-// lines are those that want is true for, oldest first.
-func (r *record) lines(want func(line) bool) (found []line) {
-	for text := range strings.Lines(r.String()) {
+// lines are those of the gateway's log that want is true for, oldest first.
+func (s *stand) lines(want func(line) bool) (found []line) {
+	for text := range strings.Lines(s.gateway.Log.String()) {
 		var l line
 		if json.Unmarshal([]byte(text), &l) == nil && want(l) {
 			found = append(found, l)
@@ -69,9 +120,9 @@ func (r *record) lines(want func(line) bool) (found []line) {
 }
 
 // await waits for n lines that want is true for: a request's line comes after its answer.
-func (r *record) await(t *testing.T, n int, want func(line) bool) (found []line) {
+func (s *stand) await(t *testing.T, n int, want func(line) bool) (found []line) {
 	t.Helper()
-	eventually(t, "the lines in the log", func() bool { found = r.lines(want); return len(found) >= n })
+	lab.Eventually(t, "the lines in the log", func() bool { found = s.lines(want); return len(found) >= n })
 	if len(found) > n {
 		t.Errorf("the log has %d such lines, want %d: %+v", len(found), n, found)
 	}
@@ -105,32 +156,57 @@ type stand struct {
 	*fake.World
 	provider *provider
 	gate     gate
-	log      *record
-	endpoint string
-	admin    string
 	wire     *tap
-	process  *exec.Cmd
-	ended    chan error
+	port     int
+	gateway  *lab.Gate
+	endpoint string
 }
 
 // raise starts everything; it is stopped when the test ends.
-func raise(t *testing.T, clients []member) *stand {
+func raise(t *testing.T, clients ...member) *stand {
 	t.Helper()
-	s := &stand{provider: startProvider(t, clients), gate: make(gate), log: &record{}, ended: make(chan error, 1)}
-	s.wire = newTap(t)
-	port := freePort(t)
+	s := prepare(t, sts.Options{}, clients...)
+	s.gateway = lab.Serve(t, s.documents(), s.listen(), s.Env(), "--drain-timeout", "10s")
+	return s
+}
+
+// prepare is raise without the gateway.
+func prepare(t *testing.T, o sts.Options, clients ...member) *stand {
+	t.Helper()
+	s := &stand{provider: startProvider(t, clients), gate: make(gate), wire: newTap(t), port: lab.Port(t)}
 	var err error
-	if s.World, err = fake.NewWorld(fake.Options{Port: port, AWS: aws.Options{Configure: s.gate.configure}}); err != nil {
+	if s.World, err = fake.NewWorld(fake.Options{Port: s.port, STS: o, AWS: aws.Options{Configure: s.gate.configure}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		s.judge(t)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	s.adopt(t)
-	s.serve(t, port)
+	s.endpoint = fmt.Sprintf("http://localhost:%d/mcp", s.port)
 	return s
+}
+
+// judge says what the backend saw that it must never see.
+func (s *stand) judge(t *testing.T) {
+	t.Helper()
+	for _, v := range s.AWS.Violations() {
+		t.Errorf("reached the backend: %s", v.What)
+	}
+	for _, r := range s.AWS.Requests() {
+		if r.Code != "" {
+			t.Errorf("the backend refused %s %s: %s %s", r.Method, r.Body, r.Code, r.Why)
+		}
+	}
+}
+
+func (s *stand) listen() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// documents are the tutorial's, with the real provider.
+func (s *stand) documents() string {
+	return strings.ReplaceAll(s.Documents(), s.IDP.URL(), s.provider.issuer)
 }
 
 // adopt makes the fake account trust the real provider in place of the fake one, and only that.
@@ -148,65 +224,18 @@ func (s *stand) adopt(t *testing.T) {
 
 func host(issuer string) string { return strings.TrimPrefix(issuer, "http://") }
 
-// serve builds rolegate and runs it with the tutorial's documents.
-func (s *stand) serve(t *testing.T, port int) {
-	t.Helper()
-	dir := t.TempDir()
-	binary, documents := filepath.Join(dir, "rolegate.exe"), filepath.Join(dir, "aws.yaml")
-	if out, err := run(t, ".", 5*time.Minute, "go", "build", "-o", binary, "github.com/rolegate/rolegate/cmd/rolegate"); err != nil {
-		t.Fatalf("build rolegate: %v\n%s", err, out)
-	}
-	text := strings.ReplaceAll(s.Documents(), s.IDP.URL(), s.provider.issuer)
-	if err := os.WriteFile(documents, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary, "run", "-f", documents, "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--admin-listen", "127.0.0.1:0",
-		"--log-format", "json", "--log-level", "debug", "--drain-timeout", "10s")
-	group(cmd)
-	cmd.Env = append([]string{"HOME=" + dir}, s.Env()...)
-	cmd.Stderr, cmd.WaitDelay = s.log, time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	s.process = cmd
-	go func() { s.ended <- cmd.Wait(); close(s.ended) }()
-	t.Cleanup(func() {
-		_ = kill(cmd) // where the test did not come to stop it
-		<-s.ended
-		if t.Failed() {
-			t.Logf("the gateway said:\n%s", s.log)
-		}
-	})
-	s.endpoint = fmt.Sprintf("http://localhost:%d/mcp", port)
-	eventually(t, "the gateway is ready", func() bool {
-		serving := s.log.lines(func(l line) bool { return l.Msg == "serving" })
-		if len(serving) == 0 {
-			return false
-		}
-		s.admin = "http://" + serving[0].Admin
-		status, _, _ := s.wire.send(t, http.MethodGet, s.admin+"/readyz", "", nil)
-		return status == http.StatusOK
-	})
-}
-
 // stop asks the gateway to end, with nothing open any more, and expects it to do so in order.
 func (s *stand) stop(t *testing.T) {
 	t.Helper()
 	s.wire.base.CloseIdleConnections()
-	if err := terminate(s.process); err != nil {
-		t.Error(err)
+	s.gateway.Stop()
+	if runtime.GOOS == "windows" { // where it can't be asked
 		return
 	}
-	select {
-	case err := <-s.ended:
-		if ordered := runtime.GOOS != "windows"; ordered && err != nil {
-			t.Errorf("the gateway ended with %v, want exit code 0", err)
-		} else if ordered {
-			s.log.await(t, 1, func(l line) bool { return l.Msg == "drained" })
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("the gateway does not end")
+	if code := s.gateway.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the gateway ended with exit code %d, want 0", code)
 	}
+	s.await(t, 1, func(l line) bool { return l.Msg == "drained" })
 }
 
 // token gets a token from the provider, as a service does: RFC 6749, section 4.4.
@@ -286,25 +315,4 @@ func (s *stand) post(t *testing.T, token, session, body string) (status int, ans
 		h.Set("Mcp-Session-Id", session)
 	}
 	return s.wire.send(t, http.MethodPost, s.endpoint, body, h)
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-// eventually waits for what another process does.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	t.Fatalf("never: %s", what)
 }

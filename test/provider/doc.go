@@ -1,8 +1,0 @@
-// Package provider holds rolegate to a real identity provider: the certified OpenID Connect provider of npm signs
-// tokens with RS256, ES256 and EdDSA, the official MCP client signs in with them and speaks both protocol eras through
-// the built binary, and the fake STS and AWS MCP Server at the other end verify what arrives.
-//
-// Its tests promise to leave nothing running and nothing behind but the installed provider, in the user's cache
-// folder, so that only the first run needs a network. They are skipped, with a word, under -short and where node, npm
-// or its registry is missing. They must never name a registry (npm's own settings do) nor listen beyond loopback.
-package provider
