@@ -40,7 +40,7 @@ func (g *Gateway) newWire(previous *Gateway) (*wire, error) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	secure := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	secure := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true} // bodies leave in full records
 	return &wire{
 		bundle: bundle, timeout: timeout,
 		lines: &lines{dialer: dialer, tls: secure, timeout: timeout},

@@ -117,6 +117,9 @@ func (c *Call) readTarget(s *scanner) *fault.Error {
 	}
 	raw := s.raw(m.mirror)
 	if raw == nil {
+		if v, _ := text(s.raw(metaProtocol)); !m.needHeader && string(v) == Version20260728 {
+			return nil // that version removed the method: the remote answers so
+		}
 		return malformed(CodeInvalidParams, what+" is missing")
 	}
 	target, ok := text(raw)

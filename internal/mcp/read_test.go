@@ -231,6 +231,24 @@ func TestReadRefuses(t *testing.T) {
 }
 
 // TestReadDepth holds the bound on both sides.
+// 2026-07-28 removed these methods, and their errors are the remote's to give.
+func TestReadLeavesRemovedMethodsToTheRemote(t *testing.T) {
+	for _, method := range []string{"resources/subscribe", "resources/unsubscribe"} {
+		body := modern(method, "")
+		c, err := read(t, post(body, "Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: "+method), mcp.Limits{})
+		if err != nil || c.Target != "" || c.Method != method {
+			t.Errorf("%s: %q about %q, %v", method, c.Method, c.Target, err)
+		}
+		if _, err := read(t, post(body), mcp.Limits{}); err == nil {
+			t.Errorf("%s: a version that no header repeats is believed", method)
+		}
+		legacy := `{"jsonrpc":"2.0","id":7,"method":"` + method + `","params":{}}`
+		if _, err := read(t, post(legacy, "Mcp-Protocol-Version: 2025-11-25"), mcp.Limits{}); err == nil {
+			t.Errorf("%s: no uri is accepted in the legacy era", method)
+		}
+	}
+}
+
 func TestReadDepth(t *testing.T) {
 	for depth, want := range map[int]bool{64: true, 65: false} {
 		nest := depth - 2 // the message and its params
