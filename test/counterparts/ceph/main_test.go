@@ -1,0 +1,9 @@
+package ceph_test
+
+import (
+	"testing"
+
+	"github.com/rolegate/rolegate/test/counterparts/lab"
+)
+
+func TestMain(m *testing.M) { lab.Main(m) }
