@@ -220,11 +220,17 @@ func diagnose(ctx context.Context, err error, raw token.Raw, g Grant) *failure {
 		return failed(normal(a.code, a.status), a, g)
 	case ctx.Err() != nil || isTimeout(err):
 		return failed(codeTimeout, a, g)
-	case a.status == 0 || errors.Is(err, io.ErrUnexpectedEOF):
+	case a.status == 0 || brokenOff(err):
 		return failed(codeNetwork, a, g)
 	}
 	a.message = "" // of the SDK, about a body that it could not read
 	return failed(normal("", a.status), a, g)
+}
+
+// brokenOff says whether the connection ended in the middle of the answer, in order or by a reset.
+func brokenOff(err error) bool {
+	_, reset := errors.AsType[*net.OpError](err)
+	return reset || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func isTimeout(err error) bool {
