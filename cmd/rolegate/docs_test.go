@@ -80,7 +80,8 @@ func TestEveryDocumentedCommandIsRun(t *testing.T) {
 	}{
 		{"go run ./cmd/rolegate demo", TestCommandsOfTheDemo, ""}, // and demo.txtar
 		{"go test ./...", nil, "it is what runs this"},
-		{"aws iam ", nil, "needs an AWS account"},
+		{"aws iam ", nil, "test/counterparts/ceph types them, against Ceph's IAM"},
+		{"go run ./test/bench", nil, "takes minutes; .ci/run runs it in its quick form"},
 		{"rolegate check -f aws-sts-auth-config.yaml -f aws-mcp-remote-proxy.yaml", TestTutorial, ""},
 		{"rolegate run -f aws-sts-auth-config.yaml -f aws-mcp-remote-proxy.yaml", TestTutorial, ""},
 		{`curl -s -o /dev/null -w "%{http_code}" -X POST http://localhost:8080/mcp`, TestTutorial, ""},
