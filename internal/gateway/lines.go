@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -32,8 +33,10 @@ type lines struct {
 	tls     *tls.Config
 	timeout time.Duration // until the answer's headers are there, from the first byte of the request
 
-	mu   sync.Mutex
-	idle map[lineKey][]*line // the one used last is at the end
+	mu      sync.Mutex
+	idle    map[lineKey][]*line // the one used last is at the end
+	sweeper *time.Timer         // runs while there are idle ones
+	retired bool                // nothing is kept any more
 }
 
 // lineKey is where a connection leads, and what it is for.
@@ -170,30 +173,61 @@ func (l *lines) dial(ctx context.Context, key lineKey) (*line, error) {
 // cut closes the connection, whoever is reading or writing.
 func (c *line) cut() { _ = c.conn.Close() }
 
-// keep makes the connection idle, and closes those that have been so for too long.
+// keep makes the connection idle, for lineIdleTime at most.
 func (l *lines) keep(c *line) {
 	c.since = time.Now()
 	l.mu.Lock()
+	kept := !l.retired && len(l.idle[c.key]) < idleConnections
+	if kept {
+		if l.idle == nil {
+			l.idle = map[lineKey][]*line{}
+		}
+		l.idle[c.key] = append(l.idle[c.key], c)
+		if l.sweeper == nil {
+			l.sweeper = time.AfterFunc(lineIdleTime, l.sweep)
+		}
+	}
+	l.mu.Unlock()
+	if !kept {
+		c.cut()
+	}
+}
+
+// sweep closes what has been idle for too long, and comes again while there is something left.
+func (l *lines) sweep() {
+	now := time.Now()
 	var old []*line
-	if l.idle == nil {
-		l.idle = map[lineKey][]*line{}
+	l.mu.Lock()
+	l.sweeper = nil
+	for key, idle := range l.idle {
+		n := 0
+		for n < len(idle) && now.Sub(idle[n].since) >= lineIdleTime {
+			n++
+		}
+		old = append(old, idle[:n]...)
+		if l.idle[key] = slices.Delete(idle, 0, n); n == len(idle) {
+			delete(l.idle, key)
+		}
 	}
-	idle := append(l.idle[c.key], c)
-	for len(idle) > 0 && (len(idle) > idleConnections || c.since.Sub(idle[0].since) > lineIdleTime) {
-		old, idle[0], idle = append(old, idle[0]), nil, idle[1:]
+	if len(l.idle) > 0 {
+		l.sweeper = time.AfterFunc(lineIdleTime/2, l.sweep)
 	}
-	l.idle[c.key] = idle
 	l.mu.Unlock()
 	for _, c := range old {
 		c.cut()
 	}
 }
 
-// CloseIdleConnections closes what no call uses at the moment.
+// CloseIdleConnections closes what no call uses at the moment, and whatever is in use when its call ends: it is for a
+// configuration that has been replaced.
 func (l *lines) CloseIdleConnections() {
 	l.mu.Lock()
 	all := l.idle
-	l.idle = nil
+	l.idle, l.retired = nil, true
+	if l.sweeper != nil {
+		l.sweeper.Stop()
+		l.sweeper = nil
+	}
 	l.mu.Unlock()
 	for _, idle := range all {
 		for _, c := range idle {

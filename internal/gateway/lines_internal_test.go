@@ -352,3 +352,39 @@ func TestWaitReturnsWhenThereIsSomethingToRead(t *testing.T) {
 	}
 	resp.Body.(patient).Wait() // after the end it does not wait
 }
+
+func TestNothingIsKeptForAConfigurationThatWasReplaced(t *testing.T) {
+	needLines(t)
+	s, conns := counting(t, false, echo)
+	l := newLines(time.Minute)
+	resp, err := send(t, l, t.Context(), http.MethodPost, s.URL, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.CloseIdleConnections() // while the call is under way
+	if b, err := io.ReadAll(resp.Body); string(b) != "x" || err != nil {
+		t.Fatalf("%q, %v: a call under way was cut", b, err)
+	}
+	whole(t, l, http.MethodPost, s.URL, "x")
+	if n := conns.Load(); n != 2 || len(l.idle) != 0 {
+		t.Errorf("%d connections, want 2; kept: %v", n, l.idle)
+	}
+}
+
+func TestIdleLinesAreSweptWithoutAnotherCall(t *testing.T) {
+	needLines(t)
+	s, _ := counting(t, false, echo)
+	l := newLines(time.Minute)
+	whole(t, l, http.MethodPost, s.URL, "x")
+	l.sweep()
+	if len(l.idle) != 1 || l.sweeper == nil {
+		t.Fatalf("%d idle connections, want one that is still good and a next sweep", len(l.idle))
+	}
+	for _, idle := range l.idle {
+		idle[0].since = time.Now().Add(-lineIdleTime)
+	}
+	l.sweep()
+	if len(l.idle) != 0 || l.sweeper != nil {
+		t.Errorf("%d idle connections are left", len(l.idle))
+	}
+}
