@@ -1,5 +1,5 @@
 # Thin aliases; each recipe is the command itself.
-.PHONY: build test race ci demo tools format lint generate bench counterparts performance
+.PHONY: build test race ci demo tools format lint generate bench counterparts faults performance
 
 VERSION = $(shell git describe --tags --always --dirty)
 LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse HEAD)
@@ -14,5 +14,6 @@ format:   tools ; bin/gofumpt -w $$(git ls-files '*.go')
 lint:     tools ; go vet ./... && bin/staticcheck ./...
 generate: ; go test ./config ./cmd/rolegate -run Reference -update
 counterparts: ; ROLEGATE_COUNTERPARTS=1 go test -count=1 -timeout 20m -p 1 ./test/counterparts/...
+faults:   ; ROLEGATE_FAULTS=1 go test -count=1 -timeout 10m ./test/faults
 performance:  ; go run ./test/bench -page -json performance.json
 bench:    ; go test -run '^$$' -bench . -benchmem ./...

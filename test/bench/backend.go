@@ -123,12 +123,12 @@ data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToke
 
 `, n, n, load.Stamp, time.Now().UnixNano())
 		if err != nil || out.Flush() != nil {
-			return
+			panic(http.ErrAbortHandler)
 		}
 		select {
 		case <-every.C:
 		case <-r.Context().Done():
-			return
+			panic(http.ErrAbortHandler) // returning would end the stream in order, and somebody may still read it
 		}
 	}
 	_, _ = fmt.Fprintf(w, "event: message\ndata: %s\n\n", result(r, id))

@@ -20,12 +20,9 @@ import (
 	"syscall"
 )
 
-// What this program is started as a second time, for what needs a process of its own.
-const (
-	roleBackend = "role-backend" // CERTIFICATE KEY
-	roleBare    = "role-bare"    // ADDRESS REMOTE AUTHORITY PROFILE
-	roleProfile = "role-profile" // DOCUMENTS ADDRESS ADMIN PROFILE
-)
+// roleBackend is what this program is started as a second time, with CERTIFICATE KEY behind it: the backend, in a process
+// of its own.
+const roleBackend = "role-backend"
 
 func main() {
 	args := os.Args[1:]
@@ -33,10 +30,6 @@ func main() {
 	switch {
 	case len(args) == 3 && args[0] == roleBackend:
 		err = serveBackend(args[1], args[2], os.Stdout, os.Stdin)
-	case len(args) == 5 && args[0] == roleBare:
-		err = profiled(args[4], func() error { return serveBare(args[1], args[2], args[3], os.Stdin) })
-	case len(args) == 5 && args[0] == roleProfile:
-		err = serveProfiled(args[1], args[2], args[3], args[4], os.Stdin)
 	default:
 		err = command(args)
 	}

@@ -99,7 +99,7 @@ func (r Row) Judge() Verdict {
 			v.Goal += fmt.Sprintf(" (stretch %.2f)", g.Stretch)
 		}
 		ratio := load.Spreading(r.Ratio()).Median
-		v.judge(ratio <= g.Bound, "by %.2f x", ratio-g.Bound)
+		v.judge(ratio <= g.Bound, "by %.2f x", max(ratio-g.Bound, 0.01))
 		if g.Stretch > 0 && ratio <= g.Stretch {
 			v.Text = "stretch reached"
 		}

@@ -24,6 +24,7 @@ type stand struct {
 	dir     string // for all that is written; removed at the end
 	self    string // this program
 	gate    string // the rolegate binary
+	bare    string // the bare proxy's
 	world   *fake.World
 	backend *process
 	at      addresses
@@ -59,13 +60,20 @@ func newStand(ctx context.Context, profile string) (s *stand, err error) {
 	return s, s.startBackend(ctx)
 }
 
-// build builds rolegate as it is shipped.
+// build builds rolegate as it is shipped, or with a profile, and the bare proxy alike.
 func (s *stand) build(ctx context.Context) error {
-	s.gate = filepath.Join(s.dir, "rolegate")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", s.gate, "github.com/rolegate/rolegate/cmd/rolegate")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build rolegate: %w\n%s", err, out)
+	const module = "github.com/rolegate/rolegate"
+	rolegate := module + "/cmd/rolegate"
+	if s.profile != "" {
+		rolegate = module + "/test/bench/profiled"
+	}
+	s.gate, s.bare = filepath.Join(s.dir, nameRolegate), filepath.Join(s.dir, nameBare)
+	for out, pkg := range map[string]string{s.gate: rolegate, s.bare: module + "/test/bench/bare"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if said, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", pkg, err, said)
+		}
 	}
 	return nil
 }
@@ -139,7 +147,7 @@ func (s *stand) start(ctx context.Context, name string, secure bool, env ...stri
 	began := time.Now()
 	p := &proxy{addr: addr}
 	if name == nameBare {
-		if p.process, err = launch(ctx, name, environment(env...), errFile, s.self, roleBare, addr, s.remote(secure), s.ca, s.profileOf(".bare")); err != nil {
+		if p.process, err = launch(ctx, name, environment(env...), errFile, s.bare, addr, s.remote(secure), s.ca, s.profileOf(".bare")); err != nil {
 			return nil, err
 		}
 		p.gentle = s.profile != ""
@@ -168,11 +176,11 @@ func (s *stand) startRolegate(ctx context.Context, p *proxy, errFile string, sec
 		return err
 	}
 	env = append(environment(env...), append(s.world.Env(), "AWS_CA_BUNDLE="+s.ca)...)
-	program, args := s.gate, []string{"run", "-f", file, "--listen", p.addr, "--admin-listen", p.admin}
+	args := []string{"run", "-f", file, "--listen", p.addr, "--admin-listen", p.admin}
 	if s.profile != "" {
-		program, args = s.self, []string{roleProfile, file, p.addr, p.admin, s.profile}
+		args = []string{file, p.addr, p.admin, s.profile}
 	}
-	if p.process, err = launch(ctx, nameRolegate, env, errFile, program, args...); err != nil {
+	if p.process, err = launch(ctx, nameRolegate, env, errFile, s.gate, args...); err != nil {
 		return err
 	}
 	p.gentle = s.profile != ""

@@ -64,7 +64,7 @@ func (s *stand) mostlyQuick() *stand {
 	s.quick = &quick{world: s.world}
 	server := httptest.NewServer(s.quick)
 	s.t.Cleanup(server.Close)
-	s.aws.target = strings.TrimPrefix(server.URL, "http://")
+	s.aws.lead(server.URL)
 	return s
 }
 
@@ -217,11 +217,12 @@ func mine(a answer, c call, who member, nonce, pad string) error {
 }
 
 // signedByTheirOwn goes through all that the remote got: whatever carries a nonce was signed with credentials that were
-// lent for the token of that very caller, under a session name that is nobody else's. It gives how many it saw.
+// lent for the token of that very caller, under a session name that is nobody else's and within no session but theirs. It
+// gives how often it saw each.
 func (s *stand) signedByTheirOwn(all []member) (seen map[string]int) {
 	s.t.Helper()
 	seen = map[string]int{}
-	owner := map[string]string{}
+	owner, sessions := map[string]string{}, s.world.AWS.Sessions()
 	for _, r := range append(s.world.AWS.Requests(), s.quick.requests()...) {
 		found, who := ofNonce(r.Body)
 		if who < 0 {
@@ -239,6 +240,9 @@ func (s *stand) signedByTheirOwn(all []member) (seen map[string]int) {
 			s.t.Errorf("session name %q is of both %q and %q", lent.SessionName, was, lent.Subject)
 		}
 		owner[lent.SessionName] = lent.Subject
+		if id := r.Header.Get("Mcp-Session-Id"); id != "" && sessions[id] != lent.RoleID+":"+lent.SessionName {
+			s.t.Errorf("request %s of %q reached the remote with a session of %s", found, all[who].name, sessions[id])
+		}
 		if r.Code == "SignatureDoesNotMatch" || r.Code == "UnrecognizedClientException" || r.Code == "IncompleteSignatureException" {
 			s.t.Errorf("request %s: %s: %s", found, r.Code, r.Why)
 		}

@@ -12,11 +12,11 @@ import (
 
 // front stands before a counterpart, at an address of its own, and fails as a host or a network does.
 type front struct {
-	t      *testing.T
-	addr   string // host:port
-	target string // host:port of the counterpart
+	t    *testing.T
+	addr string // host:port
 
 	mu     sync.Mutex
+	target string // host:port of the counterpart
 	l      net.Listener
 	open   map[net.Conn]struct{}
 	most   int  // bytes of answers on a connection before it breaks; 0 for no end
@@ -27,7 +27,8 @@ type front struct {
 // while the counterpart is dead; where a system has but one of them, a port of that.
 func newFront(t *testing.T, target string) *front {
 	t.Helper()
-	f := &front{t: t, target: strings.TrimPrefix(target, "http://"), open: map[net.Conn]struct{}{}}
+	f := &front{t: t, open: map[net.Conn]struct{}{}}
+	f.lead(target)
 	host := fmt.Sprintf("127.%d.%d.%d:0", 16+rand.N(200), rand.N(256), 1+rand.N(254))
 	l, err := net.Listen("tcp", host)
 	if err != nil {
@@ -43,6 +44,13 @@ func newFront(t *testing.T, target string) *front {
 }
 
 func (f *front) url() string { return "http://" + f.addr }
+
+// lead leads new connections to the counterpart at a URL.
+func (f *front) lead(url string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.target = strings.TrimPrefix(url, "http://")
+}
 
 func (f *front) serve(l net.Listener) {
 	f.mu.Lock()
@@ -61,7 +69,10 @@ func (f *front) serve(l net.Listener) {
 
 // pass hands a connection on to the counterpart.
 func (f *front) pass(client net.Conn) {
-	server, err := net.Dial("tcp", f.target)
+	f.mu.Lock()
+	target := f.target
+	f.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		f.reset(client)
 		return

@@ -2,8 +2,8 @@
 
 package faults_test
 
-// slack multiplies what may take its time, and nothing else: the race detector makes everything some five times slower.
+// slack multiplies what may take its time, and nothing else: the race detector makes everything several times slower.
 const (
-	slack     = 5
+	slack     = 4
 	underRace = true
 )

@@ -23,7 +23,7 @@ import (
 func TestTroubleWithTheRemoteHasItsAnswer(t *testing.T) {
 	t.Parallel()
 	gone := verdict{status: 502, decision: "bad_upstream", within: prompt}
-	late := verdict{status: 504, decision: "upstream_timeout", within: time.Second + prompt}
+	late := verdict{status: 504, decision: "upstream_timeout", within: 2*slack*time.Second + prompt}
 	fail := func(t stage.Trouble) func(*stand) { return func(s *stand) { s.world.AWS.Fail(t) } }
 	for name, trouble := range map[string]struct {
 		begin func(*stand)
@@ -44,7 +44,7 @@ func TestTroubleWithTheRemoteHasItsAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := place(t, fake.Options{}, spec("limits: {responseTimeout: 1s}")).start().ready()
+			s := place(t, fake.Options{}, spec(fmt.Sprintf("limits: {responseTimeout: %ds}", 2*slack))).start().ready()
 			ann := s.world.Token("ann")
 			c := whoami(ann)
 			s.do(c).allowed(t, c, prompt)

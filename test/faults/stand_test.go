@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -180,6 +181,16 @@ func (s *stand) metrics() string {
 	w := httptest.NewRecorder()
 	s.house.Metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Body.String()
+}
+
+// visits is how often somebody had to wait for STS so far; one visit may take several attempts.
+func (s *stand) visits() (n int) {
+	for line := range strings.Lines(s.metrics()) {
+		if count, ok := strings.CutPrefix(line, `rolegate_sts_cache_events_total{event="miss"} `); ok {
+			_, _ = fmt.Sscan(count, &n) // 0 where it is no number
+		}
+	}
+	return n
 }
 
 // people are users of these names, in no group.

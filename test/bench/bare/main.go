@@ -1,9 +1,15 @@
+// Command bare is the proxy that rolegate is measured against: the standard library's, with its default transport but
+// for the idle pool.
+//
+// It promises to verify, decide, sign and write down nothing, and to hold nothing else in its memory: it is a program of
+// its own, so that no other package's start is part of its figures. It must never be tuned, or be given features.
 package main
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -11,15 +17,28 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+
+	"github.com/rolegate/rolegate/test/bench/profile"
 )
 
 // idlePool is how many idle connections the bare proxy keeps to the backend; with the default of two it would dial
 // more than it forwards, and any proxy would look good beside it.
 const idlePool = 512
 
-// serveBare is the proxy that rolegate is measured against, as a process of its own: the standard library's, with its
-// default transport but for the idle pool. It verifies, decides, signs and writes down nothing. It ends with in.
-func serveBare(listen, remote, caFile string, in io.Reader) error {
+func main() {
+	if len(os.Args) != 5 {
+		fmt.Fprintln(os.Stderr, "usage: bare ADDRESS REMOTE AUTHORITY PROFILE")
+		os.Exit(2)
+	}
+	err := profile.CPU(os.Args[4], func() error { return serve(os.Args[1], os.Args[2], os.Args[3], os.Stdin) })
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bare:", err)
+		os.Exit(1)
+	}
+}
+
+// serve forwards what comes to an address to the remote, whose authority is in a file, and ends with in.
+func serve(listen, remote, caFile string, in io.Reader) error {
 	target, err := url.Parse(remote)
 	if err != nil {
 		return err

@@ -1,21 +1,37 @@
+// Command profiled is rolegate that writes a profile of its processor time.
+//
+// It promises to serve as `rolegate run` does, from the same packages. It must never be what figures are taken from: that
+// is the binary that is shipped.
 package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"runtime/pprof"
 	"time"
 
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/gateway"
 	"github.com/rolegate/rolegate/internal/telemetry"
+	"github.com/rolegate/rolegate/test/bench/profile"
 )
 
-// serveProfiled is rolegate as a process of its own that writes a profile of its processor time. It serves as
-// `rolegate run` does, and ends with in.
-func serveProfiled(documents, listen, admin, profile string, in io.Reader) error {
+func main() {
+	if len(os.Args) != 5 {
+		fmt.Fprintln(os.Stderr, "usage: profiled DOCUMENTS ADDRESS ADMIN PROFILE")
+		os.Exit(2)
+	}
+	err := profile.CPU(os.Args[4], func() error { return serve(os.Args[1], os.Args[2], os.Args[3], os.Stdin) })
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profiled:", err)
+		os.Exit(1)
+	}
+}
+
+// serve serves documents at an address, and ends with in.
+func serve(documents, listen, admin string, in io.Reader) error {
 	cfg, problems := config.Load([]string{documents}, config.LoadOptions{Compile: gateway.Compile})
 	if err := problems.Err(); err != nil {
 		return err
@@ -31,25 +47,5 @@ func serveProfiled(documents, listen, admin, profile string, in io.Reader) error
 	}
 	ctx, end := context.WithCancel(context.Background())
 	go func() { _, _ = io.Copy(io.Discard, in); end() }()
-	return profiled(profile, func() error { return server.Run(ctx) })
-}
-
-// profiled runs something and writes a profile of its processor time to a file; "" for none.
-func profiled(file string, run func() error) (err error) {
-	if file == "" {
-		return run()
-	}
-	out, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	if err := pprof.StartCPUProfile(out); err != nil {
-		return err
-	}
-	err = run()
-	pprof.StopCPUProfile()
-	if closeErr := out.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	return server.Run(ctx)
 }
