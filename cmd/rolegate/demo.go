@@ -46,6 +46,7 @@ Exit codes: 0 all as it should be; 1 something was not; 2 a mistake on the comma
 // stage is a fake world with rolegate in the middle.
 type stage struct {
 	world    *fake.World
+	listener net.Listener // open before the documents are written, since they name its port
 	server   *gateway.Server
 	log      *record
 	folder   string // where the documents are
@@ -91,11 +92,11 @@ func raise(ctx context.Context, listen string) (_ *stage, err error) {
 			err = errors.Join(err, s.lower())
 		}
 	}()
-	addr, err := freeAddress(listen)
-	if err != nil {
+	if s.listener, err = listenHere(listen); err != nil {
 		return nil, err
 	}
-	if s.world, err = fake.NewWorld(fake.Options{Port: addr.Port}); err != nil {
+	port := s.listener.Addr().(*net.TCPAddr).Port
+	if s.world, err = fake.NewWorld(fake.Options{Port: port}); err != nil {
 		return nil, err
 	}
 	for name, value := range map[string]string{ // whatever this machine has for the real AWS
@@ -123,11 +124,11 @@ func raise(ctx context.Context, listen string) (_ *stage, err error) {
 	if err = problems.Err(); err != nil {
 		return nil, err
 	}
-	s.server, err = gateway.NewServer(g, gateway.Settings{Listen: addr.String(), AdminListen: "127.0.0.1:0", DrainTimeout: 2 * time.Second})
+	s.server, err = gateway.NewServer(g, gateway.Settings{Listener: s.listener, AdminListen: "127.0.0.1:0", DrainTimeout: 2 * time.Second})
 	if err != nil {
 		return nil, err
 	}
-	s.endpoint = fmt.Sprintf("http://localhost:%d%s", addr.Port, cfg.Endpoint)
+	s.endpoint = fmt.Sprintf("http://localhost:%d%s", port, cfg.Endpoint)
 	s.admin = "http://" + s.server.AdminAddr().String()
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
@@ -141,6 +142,8 @@ func (s *stage) lower() error {
 	if s.stop != nil {
 		s.stop()
 		errs = append(errs, <-s.stopped)
+	} else if s.listener != nil {
+		errs = append(errs, s.listener.Close())
 	}
 	if s.world != nil {
 		errs = append(errs, s.world.Close())
@@ -151,18 +154,17 @@ func (s *stage) lower() error {
 	return errors.Join(errs...)
 }
 
-// freeAddress finds the port before the documents are written, since they name it.
-func freeAddress(listen string) (*net.TCPAddr, error) {
+// listenHere opens the listener of the MCP endpoint.
+func listenHere(listen string) (net.Listener, error) {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, err
 	}
-	addr := l.Addr().(*net.TCPAddr)
-	if !addr.IP.IsLoopback() {
+	if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		_ = l.Close()
 		return nil, usageError{fmt.Errorf("--listen %s: the demo hands out tokens to anyone, so it listens on loopback only", listen)}
 	}
-	return addr, l.Close()
+	return l, nil
 }
 
 func isTerminal(w io.Writer) bool {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/rolegate/rolegate/internal/fake"
+	trouble "github.com/rolegate/rolegate/internal/fake/stage"
 	"github.com/rolegate/rolegate/internal/fake/sts"
 )
 
@@ -75,12 +75,11 @@ func adapted(t *testing.T, w *fake.World, proxy string, port int) string {
 // freePort is a port that nobody listens on.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
+	port, err := trouble.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // TestTutorial does what docs/tutorial.md says, with its documents, its trust policy and its commands as written.

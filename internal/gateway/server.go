@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,6 +24,7 @@ import (
 // Settings are how a process serves, apart from what its documents say.
 type Settings struct {
 	Listen       string        // address of the MCP endpoint; "": the documents' port on every address
+	Listener     net.Listener  // of the MCP endpoint, open already, instead of Listen
 	AdminListen  string        // address of health and metrics; "": none
 	TLSCert      string        // file; with TLSKey, the endpoint is served over TLS
 	TLSKey       string        // file
@@ -61,11 +63,7 @@ func (s *Server) open(cfg *config.Proxy) (err error) {
 			return err
 		}
 	}
-	addr := s.settings.Listen
-	if addr == "" {
-		addr = portAddr(cfg.Port)
-	}
-	if s.main, err = net.Listen("tcp", addr); err != nil {
+	if s.main, err = s.listen(cfg); err != nil {
 		return err
 	}
 	if s.settings.AdminListen != "" {
@@ -75,6 +73,13 @@ func (s *Server) open(cfg *config.Proxy) (err error) {
 		}
 	}
 	return nil
+}
+
+func (s *Server) listen(cfg *config.Proxy) (net.Listener, error) {
+	if s.settings.Listener != nil {
+		return s.settings.Listener, nil
+	}
+	return net.Listen("tcp", cmp.Or(s.settings.Listen, portAddr(cfg.Port)))
 }
 
 // Addr is the address of the MCP endpoint.
@@ -125,7 +130,7 @@ func (s *Server) needRestart(cfg *config.Proxy) []string {
 	was, now := s.opened.Limits, cfg.Limits
 	var names []string
 	for name, same := range map[string]bool{
-		"proxyPort":             cfg.Port == s.opened.Port || s.settings.Listen != "",
+		"proxyPort":             cfg.Port == s.opened.Port || s.settings.Listen != "" || s.settings.Listener != nil,
 		"limits.headerTimeout":  was.HeaderTimeout == now.HeaderTimeout,
 		"limits.idleTimeout":    was.IdleTimeout == now.IdleTimeout,
 		"limits.maxHeaderBytes": was.MaxHeaderBytes == now.MaxHeaderBytes,

@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -201,4 +203,30 @@ func TestCallsAreCapped(t *testing.T) {
 			t.Errorf("%d users in %s", lent, took)
 		}
 	})
+}
+
+// cutOff answers 200, and half of an answer.
+type cutOff struct{ how error }
+
+func (c cutOff) RoundTrip(r *http.Request) (*http.Response, error) {
+	body := io.MultiReader(strings.NewReader(`<AssumeRoleWithWebIdentityResponse xmlns="https`), iotest.ErrReader(c.how))
+	return &http.Response{
+		StatusCode: http.StatusOK, Status: "200 OK", ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1,
+		Header: http.Header{"Content-Type": {"text/xml"}}, Body: io.NopCloser(body), Request: r,
+	}, nil
+}
+
+// TestAnswerCutOff: half of an answer is trouble of the network, which passes, and not an STS that talks nonsense.
+func TestAnswerCutOff(t *testing.T) {
+	for name, how := range map[string]error{
+		"in order":   io.ErrUnexpectedEOF,
+		"by a reset": &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := refuse(t, sts.New(sts.Options{Transport: cutOff{how}, Timeout: 5 * time.Second}), caller("u1"))
+			if e.Kind != fault.Unavailable || e.RetryAfter == 0 {
+				t.Errorf("%v, Retry-After %s", e, e.RetryAfter)
+			}
+		})
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/fake/stage"
 )
 
 // process is a program that runs beside this one.
@@ -118,11 +120,8 @@ func environment(more ...string) []string {
 
 // freeAddress is one of loopback that nobody listens on.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	port, err := stage.Port()
+	return fmt.Sprintf("127.0.0.1:%d", port), err
 }
 
 // listening says whether somebody does, at an address.

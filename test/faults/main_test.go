@@ -19,9 +19,9 @@ import (
 const (
 	// patience bounds waits for what will happen; only a failure takes that long.
 	patience = 30 * time.Second * slack
-	// prompt is how long an answer may take that waits for nobody: well below every deadline of the gateway, the
+	// prompt is how long an answer may take that waits for nobody: below every deadline of the gateway, the
 	// shortest of which is 5 s.
-	prompt = 3 * time.Second * slack
+	prompt = 4500 * time.Millisecond * slack
 )
 
 // scratch is a folder that lives as long as the tests.

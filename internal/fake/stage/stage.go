@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"time"
@@ -43,6 +44,20 @@ func Listen(addr string, h http.Handler) (*Server, error) {
 	}
 	go func() { _ = s.http.Serve(l) }() // ends with ErrServerClosed at Close
 	return s, nil
+}
+
+// Port is a TCP port that nobody listens on, on any address: for a program that must be told its port before it starts.
+// It lies below the range from which systems hand out ports by themselves, so that it is still free a moment later.
+func Port() (int, error) {
+	var err error
+	for range 50 {
+		port := 20000 + mathrand.IntN(12000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, err
 }
 
 // Close stops listening and cuts every connection, open streams included.

@@ -7,13 +7,14 @@
 package lab
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/fake/stage"
 )
 
 // Switch is the environment variable that turns these tests on: they need registries, time, and ports.
@@ -47,12 +48,11 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 // Port is a free port on every loopback address.
 func Port(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := stage.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // Write writes a file, and gives its path.
