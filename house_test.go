@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"internal/token":        {"config", "internal/fault"},
 	"internal/mcp":          {"config", "internal/fault"},
 	"internal/sts":          {"config", "internal/fault", "internal/token", "internal/sigv4"},
-	"internal/audit":        {"config", "internal/fault", "internal/token", "internal/mcp", "internal/role", "internal/sts", "internal/telemetry"},
+	"internal/audit":        {"config", "internal/fault", "internal/token", "internal/mcp", "internal/policy", "internal/role", "internal/sts", "internal/telemetry"},
 	"internal/outbound":     {"config", "internal/fault"},
 	"internal/policy":       {"config", "internal/fault", "internal/token", "internal/mcp"},
 	"internal/authserver":   {"config", "internal/fault", "internal/token"},

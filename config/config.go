@@ -24,6 +24,8 @@ const (
 	KindProxy = "MCPRemoteProxy"        // a RemoteProxy
 	KindAuth  = "MCPExternalAuthConfig" // an ExternalAuth
 	KindOIDC  = "MCPOIDCConfig"         // an OIDCConfig
+	KindAuthz = "MCPAuthzConfig"        // an AuthzConfig
+	KindTools = "MCPToolConfig"         // a ToolConfig
 )
 
 // Opaque is a setting whose content is not read here: any YAML. It keeps the JSON that it came from.

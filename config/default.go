@@ -25,6 +25,9 @@ func (p *RemoteProxy) Default() {
 			p.AllowedOrigins = []string{origin(u)}
 		}
 	}
+	if p.AuthzConfig != nil {
+		p.AuthzConfig.setDefaults()
+	}
 	p.Limits.setDefaults()
 }
 

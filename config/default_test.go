@@ -15,11 +15,13 @@ func TestDefaultsAreAsDocumented(t *testing.T) {
 	proxy := &config.RemoteProxy{
 		CABundleRef: &config.CABundleRef{ConfigMapRef: &config.ConfigMapKeyRef{}},
 		OIDC:        &config.OIDC{Inline: &config.OIDCInline{}},
+		AuthzConfig: &config.ProxyAuthz{ConfigMap: &config.AuthzConfigMap{}},
 	}
 	shared := &config.RemoteProxy{OIDCRef: &config.OIDCRef{}}
 	provider := &config.OIDCConfig{Inline: &config.OIDCInline{CABundleRef: proxy.CABundleRef}}
 	auth := &config.ExternalAuth{AWSSTS: &config.AWSSTS{RoleMappings: []config.RoleMapping{{Matcher: "true"}}}}
-	for _, s := range []interface{ Default() }{proxy, shared, provider, auth} {
+	authz := &config.AuthzConfig{Config: &config.Cedar{}}
+	for _, s := range []interface{ Default() }{proxy, shared, provider, auth, authz, &config.ToolConfig{}} {
 		s.Default()
 		before, err := json.Marshal(s)
 		if err != nil {
@@ -35,7 +37,7 @@ func TestDefaultsAreAsDocumented(t *testing.T) {
 	types := schema(t)
 	for _, v := range []any{
 		*proxy, *proxy.OIDC, *shared.OIDCRef, *proxy.OIDC.Inline, proxy.Limits, *proxy.CABundleRef.ConfigMapRef,
-		*auth.AWSSTS, auth.AWSSTS.RoleMappings[0],
+		*auth.AWSSTS, auth.AWSSTS.RoleMappings[0], *proxy.AuthzConfig, *proxy.AuthzConfig.ConfigMap, *authz.Config,
 	} {
 		typ := reflect.TypeOf(v).Name()
 		got := filled(t, v)

@@ -75,8 +75,8 @@ type proxySpec struct {
 // otherKinds are the kinds of the group that no proxy here is made from. They are skipped: what refers to them is
 // refused, or has no effect and says so.
 var otherKinds = []string{
-	"EmbeddingServer", "MCPAuthzConfig", "MCPGroup", "MCPRegistry", "MCPServer", "MCPServerEntry", "MCPTelemetryConfig",
-	"MCPToolConfig", "MCPWebhookConfig", "VirtualMCPCompositeToolDefinition", "VirtualMCPServer",
+	"EmbeddingServer", "MCPGroup", "MCPRegistry", "MCPServer", "MCPServerEntry", "MCPTelemetryConfig", "MCPWebhookConfig",
+	"VirtualMCPCompositeToolDefinition", "VirtualMCPServer",
 }
 
 // parse reads the documents of one file.
@@ -149,8 +149,14 @@ func (r *reader) document(n *yaml.Node) *document {
 	case d.kind == KindOIDC:
 		d.spec = readSpec[OIDCConfig](r, n, d)
 		return r.named(n, d)
+	case d.kind == KindAuthz:
+		d.spec = readSpec[AuthzConfig](r, n, d)
+		return r.named(n, d)
+	case d.kind == KindTools:
+		d.spec = readSpec[ToolConfig](r, n, d)
+		return r.named(n, d)
 	default:
-		r.mistake(n, "kind", quote(d.kind)+" is not a kind of this API", KindProxy+", "+KindAuth+" or "+KindOIDC)
+		r.mistake(n, "kind", quote(d.kind)+" is not a kind of this API", strings.Join([]string{KindProxy, KindAuth, KindOIDC, KindAuthz}, ", ")+" or "+KindTools)
 	}
 	return nil
 }

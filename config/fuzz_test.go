@@ -53,6 +53,51 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
+// FuzzPolicyDocument: whatever a ConfigMap holds for policies, loading ends, tells the same twice, and a proxy that comes
+// of it has policies.
+func FuzzPolicyDocument(f *testing.F) {
+	cases, err := filepath.Glob("testdata/authz*.txtar")
+	if err != nil || len(cases) == 0 {
+		f.Fatal("no cases", err)
+	}
+	for _, name := range cases {
+		archive, err := txtar.ParseFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range archive.Files {
+			f.Add(string(file.Data))
+		}
+	}
+	f.Add("type: cedarv1\ncedar: {policies: [permit(principal, action, resource);]}\n")
+	dir, refs := layOut(f, map[string]string{"a.yaml": guarded + "  authzConfig: {type: configMap, configMap: {name: authz}}\n"})
+	f.Fuzz(func(t *testing.T, text string) {
+		writeFile(t, filepath.Join(refs, "configmaps", "authz", "authz.json"), []byte(text))
+		p, problems := config.Load([]string{dir}, config.LoadOptions{Refs: refs})
+		again, problemsAgain := config.Load([]string{dir}, config.LoadOptions{Refs: refs})
+		if diff := cmp.Diff(p, again, plain); diff != "" {
+			t.Errorf("proxies differ:\n%s", diff)
+		}
+		if diff := cmp.Diff(problems, problemsAgain); diff != "" {
+			t.Errorf("problems differ:\n%s", diff)
+		}
+		if (p == nil) != (len(problems.Errors()) > 0) {
+			t.Fatalf("proxy %v, problems:\n%s", p, problems)
+		}
+		for _, e := range problems {
+			if strings.ContainsFunc(e.What+e.Mend, func(r rune) bool { return r < ' ' }) || e.Line == 0 {
+				t.Errorf("%q", e)
+			}
+		}
+		if p != nil && p.Authz == nil {
+			t.Error("nothing decides")
+		}
+		if p != nil {
+			promised(t, p)
+		}
+	})
+}
+
 func promised(t *testing.T, p *config.Proxy) {
 	t.Helper()
 	switch {
@@ -64,6 +109,10 @@ func promised(t *testing.T, p *config.Proxy) {
 		t.Errorf("credentials for nobody's token: %+v", p)
 	case p.AWSSTS != nil && (p.AWSSTS.Region == "" || p.AWSSTS.Service == "" || p.AWSSTS.SessionDuration == nil):
 		t.Errorf("incomplete: %+v", p.AWSSTS)
+	case p.Authz != nil && (len(p.Authz.Policies) == 0 || p.Authz.GroupEntityType == ""):
+		t.Errorf("incomplete: %+v", p.Authz)
+	case p.OIDC == nil && len(p.RequiredScopes) > 0:
+		t.Errorf("scopes of nobody's token: %+v", p)
 	case p.Limits.BodyTimeout.Std() <= 0, p.Limits.MaxBodyBytes <= 0, p.Limits.MaxConnections <= 0:
 		t.Errorf("no limit: %+v", p.Limits)
 	}

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +21,12 @@ func (c *checker) inspect(v reflect.Value, path string) {
 	case reflect.Slice:
 		for i := range v.Len() {
 			c.inspect(v.Index(i), fmt.Sprintf("%s[%d]", path, i))
+		}
+	case reflect.Map:
+		for _, key := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) }) {
+			at := join(path, pathName(key.String()))
+			c.inspectText(key.String(), at)
+			c.inspect(v.MapIndex(key), at)
 		}
 	case reflect.Struct:
 		for _, f := range fieldsOf(v.Type()) {

@@ -22,6 +22,10 @@ type LoadOptions struct {
 	// fields are paths within the spec, such as awsSts.roleMappings[2].matcher. It is asked for every block, also
 	// beside other mistakes, so that all of them are reported at once.
 	Compile func(*AWSSTS) Problems
+	// CompileAuthz finds the mistakes of policies that only compiling them can tell, placed by Authz.Problem; nil finds
+	// none. It is asked for the policies of every proxy, also beside other mistakes, and for those of every
+	// MCPAuthzConfig by itself, with "" for the proxy.
+	CompileAuthz func(a *Authz, proxy string) Problems
 }
 
 // Load reads the documents of files and folders and makes the one proxy that they describe, or that o.Proxy names. It
@@ -194,9 +198,34 @@ func (l *loader) validate(d *document) {
 		s = clone(v)
 	case *OIDCConfig:
 		s = clone(v)
+	case *AuthzConfig:
+		s = clone(v)
+	case *ToolConfig:
+		s = clone(v)
 	}
 	s.Default()
-	l.place(s.Validate(), map[string]*document{d.kind: d})
+	places := map[string]*document{d.kind: d}
+	l.place(s.Validate(), places)
+	switch v := s.(type) {
+	case *RemoteProxy:
+		if v.AuthzConfig != nil {
+			l.compileAuthz(v.AuthzConfig.authz(nil, nil), d.name, places)
+		}
+	case *AuthzConfig:
+		l.compileAuthz(v.authz(), "", places)
+	}
+}
+
+// compileAuthz reports what only compiling policies can tell. What the documents were seen to be wrong about is not
+// told again.
+func (l *loader) compileAuthz(a *Authz, proxy string, places map[string]*document) {
+	if a == nil {
+		return
+	}
+	a.from.places = places
+	if l.options.CompileAuthz != nil {
+		l.place(l.options.CompileAuthz(a, proxy), places)
+	}
 }
 
 // compile reports what only compiling can tell.
@@ -218,17 +247,19 @@ func (l *loader) compile() {
 func (l *loader) resolve(d *document) *Proxy {
 	s := d.spec.(*RemoteProxy)
 	places := map[string]*document{KindProxy: d}
-	if s.ExternalAuthConfigRef != nil {
-		places[KindAuth] = l.find(KindAuth, d.namespace, s.ExternalAuthConfigRef.Name)
-	}
+	refs := map[string]*Ref{KindAuth: s.ExternalAuthConfigRef, KindAuthz: s.AuthzConfigRef, KindTools: s.ToolConfigRef}
 	if s.OIDCRef != nil {
-		places[KindOIDC] = l.find(KindOIDC, d.namespace, s.OIDCRef.Name)
+		refs[KindOIDC] = &Ref{Name: s.OIDCRef.Name}
 	}
-	p, problems := Resolve(d.name, d.namespace, s, l.sources(d.namespace))
+	for kind, ref := range refs {
+		if ref != nil {
+			places[kind] = l.find(kind, d.namespace, ref.Name)
+		}
+	}
+	p, problems := resolve(d.name, d.namespace, s, l.sources(d.namespace))
 	l.place(problems, places)
-	if p != nil {
-		p.places = places
-	}
+	l.compileAuthz(p.Authz, d.name, places)
+	p.places = places
 	return p
 }
 

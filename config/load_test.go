@@ -119,7 +119,7 @@ func fixture(t testing.TB, name string) string {
 }
 
 // plain compares proxies by their settings.
-var plain = cmp.Options{cmpopts.IgnoreUnexported(config.Proxy{}), cmp.AllowUnexported(config.Secret{})}
+var plain = cmp.Options{cmpopts.IgnoreUnexported(config.Proxy{}, config.Authz{}), cmp.AllowUnexported(config.Secret{})}
 
 // The tutorial's two manifests, as written there with the placeholders filled in, load unchanged and say nothing.
 func TestTutorial(t *testing.T) {

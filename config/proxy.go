@@ -26,6 +26,12 @@ type Proxy struct {
 	OIDC *OIDCProvider
 	// AWSSTS says how tokens become AWS credentials. Nil: requests leave unsigned.
 	AWSSTS *AWSSTS
+	// Authz says what callers may do. Nil: no policy decides.
+	Authz *Authz
+	// Tools says which tools are offered, and as what. Nil: all of them, as the remote has them.
+	Tools *Tools
+	// RequiredScopes are the scopes that every token must have.
+	RequiredScopes []string
 
 	// AllowedOrigins are the values of the Origin header that are let in, besides none at all.
 	AllowedOrigins []string

@@ -118,8 +118,9 @@ func (r *reader) dictionary(n *yaml.Node, v reflect.Value, path string) {
 		if !isText(n.Content[i]) { // told before
 			continue
 		}
-		item := reflect.New(v.Type().Elem()).Elem()
-		r.value(n.Content[i+1], item, join(path, pathName(n.Content[i].Value)))
+		item, at := reflect.New(v.Type().Elem()).Elem(), join(path, pathName(n.Content[i].Value))
+		r.lines[strings.TrimPrefix(at, "spec.")] = n.Content[i].Line
+		r.value(n.Content[i+1], item, at)
 		v.SetMapIndex(reflect.ValueOf(n.Content[i].Value), item)
 	}
 }

@@ -34,9 +34,11 @@ var chapters = []struct {
 	title, intro string
 	types        []string
 }{
-	{"MCPRemoteProxy", "One proxy. Names have at most 46 characters: lower-case letters, digits and hyphens.", []string{"RemoteProxy", "OIDC", "OIDCInline", "OIDCRef", "Unauthenticated", "Limits", "Audit"}},
+	{"MCPRemoteProxy", "One proxy. Names have at most 46 characters: lower-case letters, digits and hyphens.", []string{"RemoteProxy", "OIDC", "OIDCInline", "OIDCRef", "Unauthenticated", "ProxyAuthz", "AuthzInline", "AuthzConfigMap", "AuthzDocument", "Limits", "Audit"}},
 	{"MCPOIDCConfig", "An identity provider that several proxies of a namespace share.", []string{"OIDCConfig"}},
 	{"MCPExternalAuthConfig", "What satisfies the remote; several proxies of a namespace can share it.", []string{"ExternalAuth", "AWSSTS", "RoleMapping"}},
+	{"MCPAuthzConfig", "What callers may do; several proxies of a namespace can share it.", []string{"AuthzConfig", "Cedar"}},
+	{"MCPToolConfig", "Which of the remote's tools are offered, and as what; several proxies of a namespace can share it.", []string{"ToolConfig", "ToolOverride"}},
 	{"References", "A document names another by its name, and a Secret's or ConfigMap's value by name and key. They are looked for in the namespace of the document that names them.", []string{"Ref", "SecretKeyRef", "CABundleRef", "ConfigMapKeyRef"}},
 }
 
@@ -45,6 +47,9 @@ var titles = map[string]string{
 	"RemoteProxy": "Spec of MCPRemoteProxy", "OIDC": "oidcConfig", "OIDCInline": "inline", "OIDCRef": "oidcConfigRef",
 	"Unauthenticated": "unauthenticated", "Limits": "limits", "Audit": "audit", "OIDCConfig": "Spec of MCPOIDCConfig",
 	"ExternalAuth": "Spec of MCPExternalAuthConfig", "AWSSTS": "awsSts", "RoleMapping": "roleMappings",
+	"ProxyAuthz": "authzConfig", "AuthzInline": "Inline policies", "AuthzConfigMap": "ConfigMap of policies",
+	"AuthzDocument": "Document of policies", "AuthzConfig": "Spec of MCPAuthzConfig", "Cedar": "Policies",
+	"ToolConfig": "Spec of MCPToolConfig", "ToolOverride": "toolsOverride",
 	"Ref": "Document", "SecretKeyRef": "Secret", "CABundleRef": "CA bundle", "ConfigMapKeyRef": "ConfigMap",
 }
 
@@ -137,6 +142,8 @@ func kindOf(e ast.Expr) string {
 		return kindOf(e.X)
 	case *ast.ArrayType:
 		return "list of " + kindOf(e.Elt)
+	case *ast.MapType:
+		return "mapping of name to " + kindOf(e.Value)
 	case *ast.Ident:
 		switch e.Name {
 		case "string":
@@ -214,7 +221,8 @@ func refusals(b *bytes.Buffer, types map[string]docType) {
 			fmt.Fprintf(b, "| %s `type: %s` | %s |\n", in, f.name, escape(capital(strings.TrimSuffix(f.meaning, " Refused with its type."))))
 		}
 	})
-	b.WriteString("\n`transport: sse` and `transport: stdio` are refused too: MCP has retired the one, and a remote is not reached by the other.\n")
+	b.WriteString("\n`transport: sse` and `transport: stdio` are refused too: MCP has retired the one, and a remote is not reached by the other.\n" +
+		"So is an MCPAuthzConfig of `type: httpv1`: this version decides by policies that it has, and asks no server.\n")
 	b.WriteString("\n## Settings without effect\n\nThese are accepted with a warning.\n\n| Field | Why |\n| --- | --- |\n")
 	each(types, func(in string, f docField) {
 		if f.inert != "" {

@@ -19,22 +19,23 @@ func (l *loader) find(kind, namespace, name string) *document {
 // sources looks in the files and in the folder of references.
 func (l *loader) sources(namespace string) Sources {
 	return Sources{
-		ExternalAuth: func(name string) (*ExternalAuth, error) {
-			d, err := l.refer(KindAuth, namespace, name)
-			if err != nil {
-				return nil, err
-			}
-			return d.spec.(*ExternalAuth), nil
-		},
-		OIDCConfig: func(name string) (*OIDCConfig, error) {
-			d, err := l.refer(KindOIDC, namespace, name)
-			if err != nil {
-				return nil, err
-			}
-			return d.spec.(*OIDCConfig), nil
-		},
-		Secret:    func(name, key string) ([]byte, error) { return l.value("secrets", name, key) },
-		ConfigMap: func(name, key string) ([]byte, error) { return l.value("configmaps", name, key) },
+		ExternalAuth: finder[ExternalAuth](l, KindAuth, namespace),
+		OIDCConfig:   finder[OIDCConfig](l, KindOIDC, namespace),
+		AuthzConfig:  finder[AuthzConfig](l, KindAuthz, namespace),
+		ToolConfig:   finder[ToolConfig](l, KindTools, namespace),
+		Secret:       func(name, key string) ([]byte, error) { return l.value("secrets", name, key) },
+		ConfigMap:    func(name, key string) ([]byte, error) { return l.value("configmaps", name, key) },
+	}
+}
+
+// finder finds the specs of one kind.
+func finder[S any](l *loader, kind, namespace string) func(name string) (*S, error) {
+	return func(name string) (*S, error) {
+		d, err := l.refer(kind, namespace, name)
+		if err != nil {
+			return nil, err
+		}
+		return any(d.spec).(*S), nil
 	}
 }
 

@@ -5,6 +5,7 @@ package config
 //
 // +kubebuilder:validation:XValidation:rule="has(self.remoteUrl) || has(self.remoteURL)",message="remoteUrl is required"
 // +kubebuilder:validation:XValidation:rule="!(has(self.oidcConfig) && has(self.oidcConfigRef))",message="only one of oidcConfig and oidcConfigRef may be set"
+// +kubebuilder:validation:XValidation:rule="!(has(self.authzConfig) && has(self.authzConfigRef))",message="only one of authzConfig and authzConfigRef may be set"
 // +kubebuilder:validation:XValidation:rule="has(self.oidcConfig) || has(self.oidcConfigRef) || (has(self.unauthenticated) && self.unauthenticated.acknowledge)",message="oidcConfig or oidcConfigRef is required, unless unauthenticated.acknowledge is true"
 type RemoteProxy struct {
 	// RemoteURL is the MCP endpoint that requests are forwarded to, such as "https://aws-mcp.us-east-1.api.aws/mcp".
@@ -49,6 +50,26 @@ type RemoteProxy struct {
 	// Unauthenticated admits that nobody is asked for a token. It can't be combined with awsSts.
 	// +optional
 	Unauthenticated *Unauthenticated `json:"unauthenticated,omitempty"`
+	// RequiredScopes are the scopes that every token must have. They are advertised to clients too, beside the scopes of
+	// oidcConfig or oidcConfigRef, except offline_access. Default: none.
+	// +listType=atomic
+	// +optional
+	RequiredScopes []string `json:"requiredScopes,omitempty"`
+	// AuthzConfig says what callers may do. Default: whatever the remote lets them; no policy decides.
+	// +optional
+	AuthzConfig *ProxyAuthz `json:"authzConfig,omitempty"`
+	// AuthzConfigRef names an MCPAuthzConfig of the same namespace that says what callers may do.
+	// +optional
+	AuthzConfigRef *Ref `json:"authzConfigRef,omitempty"`
+	// ToolConfigRef names an MCPToolConfig of the same namespace that says which tools are offered, and as what.
+	// Default: all of them, as the remote has them.
+	// +optional
+	ToolConfigRef *Ref `json:"toolConfigRef,omitempty"`
+	// Tools are the names of the tools that are offered: the toolsFilter of older documents. With toolConfigRef it has no
+	// effect, and a warning says so.
+	// +listType=atomic
+	// +optional
+	Tools []string `json:"tools,omitempty"`
 	// ExternalAuthConfigRef names the MCPExternalAuthConfig of the same namespace that satisfies the remote. Without
 	// one, requests leave unsigned and a warning says so.
 	// +optional
@@ -87,26 +108,6 @@ type RemoteProxy struct {
 	// +optional
 	TelemetryConfigRef *Opaque `json:"telemetryConfigRef,omitempty" inert:"this version exports no telemetry, its metrics are on the admin address"`
 
-	// AuthzConfig holds authorization policies.
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:pruning:PreserveUnknownFields
-	// +optional
-	AuthzConfig *Opaque `json:"authzConfig,omitempty" refused:"this version enforces no policies, so calls that they forbid would pass"`
-	// AuthzConfigRef names an MCPAuthzConfig.
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:pruning:PreserveUnknownFields
-	// +optional
-	AuthzConfigRef *Opaque `json:"authzConfigRef,omitempty" refused:"this version enforces no policies, so calls that they forbid would pass"`
-	// Tools is a filter on tools.
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:pruning:PreserveUnknownFields
-	// +optional
-	Tools *Opaque `json:"tools,omitempty" refused:"this version does not filter tools, so all of them would be offered"`
-	// ToolConfigRef names an MCPToolConfig.
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:pruning:PreserveUnknownFields
-	// +optional
-	ToolConfigRef *Opaque `json:"toolConfigRef,omitempty" refused:"this version does not filter or rename tools, so all of them would be offered"`
 	// HeaderForward adds headers to what the remote gets.
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:pruning:PreserveUnknownFields

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +15,8 @@ import (
 type Sources struct {
 	ExternalAuth func(name string) (*ExternalAuth, error)
 	OIDCConfig   func(name string) (*OIDCConfig, error)
+	AuthzConfig  func(name string) (*AuthzConfig, error)
+	ToolConfig   func(name string) (*ToolConfig, error)
 	Secret       func(name, key string) ([]byte, error)
 	ConfigMap    func(name, key string) ([]byte, error)
 }
@@ -21,6 +24,15 @@ type Sources struct {
 // Resolve makes a proxy of its spec: fills in the defaults, validates it and everything that it refers to, and follows
 // the references. The proxy is nil exactly when there is a mistake. Nothing that is passed in or found is changed.
 func Resolve(name, namespace string, spec *RemoteProxy, from Sources) (*Proxy, Problems) {
+	p, problems := resolve(name, namespace, spec, from)
+	if len(problems.Errors()) > 0 {
+		return nil, problems
+	}
+	return p, problems
+}
+
+// resolve is Resolve, but also gives a proxy that a mistake keeps from being used.
+func resolve(name, namespace string, spec *RemoteProxy, from Sources) (*Proxy, Problems) {
 	spec = clone(spec)
 	spec.Default()
 	r := resolver{from: from, proxy: newChecker(KindProxy), auth: newChecker(KindAuth), oidc: newChecker(KindOIDC)}
@@ -43,13 +55,31 @@ func Resolve(name, namespace string, spec *RemoteProxy, from Sources) (*Proxy, P
 		Audit:          spec.Audit,
 		OIDC:           r.provider(spec),
 		AWSSTS:         r.awsSTS(spec),
+		Authz:          r.authz(spec),
+		Tools:          r.tools(spec),
+		RequiredScopes: spec.RequiredScopes,
+	}
+	if p.OIDC != nil {
+		p.OIDC.Scopes = advertisedScopes(p.OIDC.Scopes, spec.RequiredScopes)
 	}
 	r.together(spec, p)
-	problems := append(append(r.proxy.problems, r.auth.problems...), r.oidc.problems...)
-	if len(problems.Errors()) > 0 {
-		return nil, problems
+	return p, slices.Concat(r.proxy.problems, r.auth.problems, r.oidc.problems, r.shared)
+}
+
+// offlineAccess asks the provider for a refresh token (OpenID Connect Core, section 11). No resource needs it, so it is
+// not advertised for one.
+const offlineAccess = "offline_access"
+
+// advertisedScopes are the scopes that clients are told of: those that are configured, and those that every token must
+// have.
+func advertisedScopes(configured, required []string) []string {
+	all := slices.Clone(configured)
+	for _, s := range required {
+		if s != offlineAccess && !slices.Contains(all, s) {
+			all = append(all, s)
+		}
 	}
-	return p, problems
+	return all
 }
 
 // endpoint is the path of a public URL, "/mcp" where it has none.
@@ -73,6 +103,7 @@ func advertised(resource string) string {
 type resolver struct {
 	from              Sources
 	proxy, auth, oidc *checker
+	shared            Problems // of the other documents
 }
 
 func (r *resolver) provider(spec *RemoteProxy) *OIDCProvider {

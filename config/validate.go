@@ -33,6 +33,9 @@ func (p *RemoteProxy) Validate() Problems {
 	if p.ExternalAuthConfigRef != nil {
 		c.objectName("externalAuthConfigRef.name", p.ExternalAuthConfigRef.Name)
 	}
+	c.requiredScopes(p)
+	c.authz(p)
+	c.tools(p)
 	c.limits(&p.Limits)
 	return c.problems
 }
@@ -88,6 +91,16 @@ func (c *checker) incoming(p *RemoteProxy) {
 		c.objectName("oidcConfigRef.name", r.Name)
 		c.audience("oidcConfigRef.audience", r.Audience)
 		c.scopes("oidcConfigRef.scopes", r.Scopes)
+	}
+}
+
+func (c *checker) requiredScopes(p *RemoteProxy) {
+	if len(p.RequiredScopes) > 0 && p.Unauthenticated != nil && p.Unauthenticated.Acknowledge {
+		c.mistake("requiredScopes", "are set, but nobody is asked for a token", "oidcConfig, or no requiredScopes")
+	}
+	c.scopes("requiredScopes", p.RequiredScopes)
+	if i := slices.Index(p.RequiredScopes, offlineAccess); i >= 0 {
+		c.warn(fmt.Sprintf("requiredScopes[%d]", i), "is not advertised, so clients can't know that they need it", "a scope that says what a token may do")
 	}
 }
 

@@ -28,7 +28,7 @@ func (d *documents) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVarP(&d.files, "file", "f", nil, "document, or folder of documents, as `FILE|DIR` (*.yaml, *.yml, *.json); may be repeated")
 	f.StringVar(&d.opts.Proxy, "proxy", "", "`NAME` of the MCPRemoteProxy, where the documents hold several")
-	d.opts.Compile = gateway.Compile
+	d.opts.Compile, d.opts.CompileAuthz = gateway.Compile, gateway.CompileAuthz
 	f.StringVar(&d.opts.Refs, "refs", "", "`DIR` that references are read from: secrets/NAME/KEY and configmaps/NAME/KEY")
 }
 

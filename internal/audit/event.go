@@ -14,6 +14,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/fault"
 	"github.com/rolegate/rolegate/internal/mcp"
+	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/role"
 	"github.com/rolegate/rolegate/internal/sts"
 	"github.com/rolegate/rolegate/internal/telemetry"
@@ -33,6 +34,11 @@ type Event struct {
 	Role   role.Choice
 	Grant  sts.Grant
 	STS    sts.Source
+
+	Policies     []policy.Found // that determined the decision
+	PolicyErrors []policy.Found // that could not be evaluated
+	Hidden       int            // items of a list that the caller did not see
+	Withheld     int            // messages that were not passed on, because they could not be understood
 
 	AWSRequestID string // of the remote's answer
 	Status       int
@@ -82,6 +88,27 @@ func (e *Event) matchErrors() string {
 	var all []string
 	for _, m := range e.Role.Errors {
 		all = append(all, fmt.Sprintf("mapping %d: %s", m.Mapping, m.What))
+	}
+	return strings.Join(all, ", ")
+}
+
+// named lists policies by their ids.
+func named(policies []policy.Found) string {
+	if len(policies) == 0 {
+		return ""
+	}
+	ids := make([]string, len(policies))
+	for i, p := range policies {
+		ids[i] = p.ID
+	}
+	return strings.Join(ids, ", ")
+}
+
+// failures tells of policies that could not be evaluated: "no-prod: attribute not found, ...".
+func failures(policies []policy.Found) string {
+	var all []string
+	for _, p := range policies {
+		all = append(all, p.ID+" ("+p.Effect+"): "+p.Message)
 	}
 	return strings.Join(all, ", ")
 }
@@ -138,6 +165,8 @@ func (e *Event) Log(ctx context.Context, log *slog.Logger) {
 	str(telemetry.KeyRole, e.Role.RoleARN)
 	str(telemetry.KeyWhy, e.Role.Reason)
 	str(telemetry.KeyMatchErrors, e.matchErrors())
+	str(telemetry.KeyPolicies, named(e.Policies))
+	str(telemetry.KeyPolicyErrors, bounded(failures(e.PolicyErrors), storyLimit))
 	str(telemetry.KeySessionName, e.Grant.SessionName)
 	str(telemetry.KeySTS, string(e.STS))
 	str(telemetry.KeyAWSRequest, bounded(e.AWSRequestID, textLimit))
@@ -145,6 +174,12 @@ func (e *Event) Log(ctx context.Context, log *slog.Logger) {
 		slog.Float64(telemetry.KeyDuration, float64(e.End.Sub(e.Start).Microseconds())/1000))
 	if e.Stream {
 		attrs = append(attrs, slog.Bool(telemetry.KeyStream, true))
+	}
+	if e.Hidden > 0 {
+		attrs = append(attrs, slog.Int(telemetry.KeyHidden, e.Hidden))
+	}
+	if e.Withheld > 0 {
+		attrs = append(attrs, slog.Int(telemetry.KeyWithheld, e.Withheld))
 	}
 	if f := fault.Of(e.Err); f != nil {
 		str(telemetry.KeyError, bounded(story(f), storyLimit))

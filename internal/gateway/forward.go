@@ -34,6 +34,9 @@ var allowedRequest = [...]string{
 // forward borrows credentials, sends the call and relays the answer.
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, ev *audit.Event, session string) error {
 	header := g.outgoing(r, ev.Call, session)
+	if g.tools != nil {
+		named(header, ev.Call)
+	}
 	resp, lease, err := g.attempt(r.Context(), ev, header)
 	if err != nil {
 		return err

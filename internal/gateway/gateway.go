@@ -17,6 +17,7 @@ import (
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/mcp"
+	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/role"
 	"github.com/rolegate/rolegate/internal/sigv4"
 	"github.com/rolegate/rolegate/internal/sts"
@@ -30,8 +31,9 @@ type House struct {
 	Metrics *telemetry.Metrics
 	Vault   *sts.Vault
 
-	streams  *streams
-	sessions sessionKey // made at start; used where the documents name no key
+	streams     *streams
+	annotations *annotations
+	sessions    sessionKey // made at start; used where the documents name no key
 }
 
 // NewHouse makes the lasting parts. A nil log discards.
@@ -39,7 +41,7 @@ func NewHouse(log *slog.Logger, metrics *telemetry.Metrics) *House {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	h := &House{Log: log, Metrics: metrics, streams: newStreams(), sessions: newSessionKey()}
+	h := &House{Log: log, Metrics: metrics, streams: newStreams(), annotations: newAnnotations(log), sessions: newSessionKey()}
 	h.Vault = sts.New(sts.Options{Log: log, OnCall: metrics.STSCalled, OnCache: metrics.STSCached})
 	return h
 }
@@ -49,9 +51,11 @@ func NewHouse(log *slog.Logger, metrics *telemetry.Metrics) *House {
 type Gateway struct {
 	*House
 	cfg      *config.Proxy
-	verifier *token.Verifier // nil: callers are not authenticated
-	keys     *keyWatch       // beside verifier
-	chooser  *role.Chooser   // nil: requests leave unsigned
+	verifier *token.Verifier  // nil: callers are not authenticated
+	keys     *keyWatch        // beside verifier
+	chooser  *role.Chooser    // nil: requests leave unsigned
+	policies *policy.Policies // nil: no decision is asked for
+	tools    *toolbox         // nil: tools are offered as the remote names them
 	remote   *url.URL
 	wire     *wire
 	seal     http.RoundTripper // the wire, behind the signature where there is one
@@ -68,10 +72,11 @@ func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.P
 	g.limits = mcp.Limits{MaxBody: cfg.Limits.MaxBodyBytes, BodyTimeout: cfg.Limits.BodyTimeout.Std()}
 
 	chooser, problems := newChooser(cfg)
-	if len(problems) > 0 {
+	policies, more := newPolicies(cfg.Authz, cfg.Name)
+	if problems = append(problems, more...); len(problems) > 0 {
 		return nil, problems
 	}
-	g.chooser = chooser
+	g.chooser, g.policies, g.tools = chooser, policies, newToolbox(cfg.Tools)
 
 	var err error
 	if g.remote, err = url.Parse(cfg.RemoteURL); err != nil {

@@ -74,7 +74,7 @@ func load(t testing.TB, documents string) *config.Proxy {
 	if err := os.WriteFile(file, []byte(documents), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, problems := config.Load([]string{file}, config.LoadOptions{Refs: filepath.Dir(file)})
+	cfg, problems := config.Load([]string{file}, config.LoadOptions{Refs: filepath.Dir(file), CompileAuthz: gateway.CompileAuthz})
 	if err := problems.Err(); err != nil {
 		t.Fatalf("documents:\n%v", err)
 	}

@@ -85,13 +85,13 @@ func (l *lines) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, c.cut)
-	resp, reusable, err := c.exchange(r, l.timeout)
+	resp, sent, err := c.exchange(r, l.timeout)
 	if err != nil {
 		stop()
 		c.cut()
 		return nil, err
 	}
-	body := &lineBody{ReadCloser: resp.Body, line: c, lines: l, stop: stop, reusable: reusable && !resp.Close}
+	body := &lineBody{ReadCloser: resp.Body, line: c, lines: l, stop: stop, sent: sent}
 	if resp.Body == http.NoBody {
 		body.finish(true)
 	} else {
@@ -236,9 +236,9 @@ func (l *lines) CloseIdleConnections() {
 	}
 }
 
-// exchange writes the request and reads the answer's headers. Not reusable is a connection on which the two are not in
-// step.
-func (c *line) exchange(r *http.Request, timeout time.Duration) (resp *http.Response, reusable bool, err error) {
+// exchange writes the request and reads the answer's headers. sent tells how the writing ended, once it has; it is nil
+// for a connection that is not to be used again.
+func (c *line) exchange(r *http.Request, timeout time.Duration) (resp *http.Response, sent chan error, err error) {
 	if timeout > 0 {
 		_ = c.conn.SetDeadline(time.Now().Add(timeout))
 	}
@@ -249,9 +249,9 @@ func (c *line) exchange(r *http.Request, timeout time.Duration) (resp *http.Resp
 		// Whoever refuses a body closes early; the refusal may lie there to be read.
 		_ = c.conn.SetReadDeadline(time.Now().Add(refusedTime))
 		if resp, refused := c.head(r); refused == nil {
-			return resp, false, nil
+			return resp, nil, nil
 		}
-		return nil, false, err
+		return nil, nil, err
 	} else {
 		written <- nil
 	}
@@ -261,16 +261,17 @@ func (c *line) exchange(r *http.Request, timeout time.Duration) (resp *http.Resp
 			err = errors.Join(err, failed)
 		default:
 		}
-		return nil, false, err
+		return nil, nil, err
 	}
-	select {
-	case err := <-written:
-		reusable = err == nil
+	if len(written) > 0 {
 		_ = c.conn.SetDeadline(time.Time{})
-	default:
+	} else {
 		_ = c.conn.SetReadDeadline(time.Time{}) // what is still being written keeps its deadline
 	}
-	return resp, reusable, nil
+	if resp.Close {
+		written = nil
+	}
+	return resp, written, nil
 }
 
 // head reads the headers of the answer.
@@ -339,11 +340,11 @@ func (c *line) write(r *http.Request) (err error) {
 // lineBody is the body of an answer. Whoever reads its end, or closes it before, settles what becomes of the connection.
 type lineBody struct {
 	io.ReadCloser
-	line     *line
-	lines    *lines
-	stop     func() bool // ends the watch over the request's context
-	reusable bool
-	settled  atomic.Bool
+	line    *line
+	lines   *lines
+	stop    func() bool // ends the watch over the request's context
+	sent    chan error  // how the writing of the request ended; nil: the connection is not to be used again
+	settled atomic.Bool
 }
 
 func (b *lineBody) Read(p []byte) (int, error) {
@@ -374,9 +375,19 @@ func (b *lineBody) finish(whole bool) {
 	if b.settled.Swap(true) {
 		return
 	}
-	if !b.stop() || !whole || !b.reusable || b.line.in.Buffered() > 0 {
+	if !b.stop() || !whole || !b.inStep() || b.line.in.Buffered() > 0 {
 		b.line.cut()
 		return
 	}
 	b.lines.keep(b.line)
+}
+
+// inStep says whether the request has gone out whole, so that what is read next answers what is written next.
+func (b *lineBody) inStep() bool {
+	select {
+	case err := <-b.sent: // never, where it is nil
+		return err == nil && b.line.conn.SetDeadline(time.Time{}) == nil
+	default:
+		return false
+	}
 }

@@ -40,18 +40,26 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, ev *audit.Event,
 	if len(id) > maxSealable {
 		return fault.New(fault.BadUpstream, "the remote MCP server's session id is too long").Hint("it has %d bytes", len(id))
 	}
+	ev.Stream = isStream(resp.Header.Get("Content-Type"))
+	filter, err := g.filter(ev, resp)
+	if err != nil {
+		return err
+	}
 	h := w.Header() // from here on there is no refusal, which would carry the remote's headers
 	allowResponse(h, resp.Header)
 	if id != "" {
 		h.Set(mcp.HeaderSession, g.binder.seal(ev.Caller, ev.Role.RoleARN, id))
 	}
-	ev.Stream = isStream(resp.Header.Get("Content-Type"))
 	if ev.Stream {
 		h.Set("X-Accel-Buffering", "no")
 		defer g.Metrics.StreamOpened()()
 		body := g.streams.watch(resp.Body, listening(ev.Call))
 		defer func() { _ = body.Close() }()
 		resp.Body = body
+		if filter != nil {
+			resp.Body = filter.Stream(body)
+			defer func() { _ = resp.Body.Close(); g.filtered(ev, filter) }()
+		}
 	}
 	w.WriteHeader(resp.StatusCode)
 	return g.copyBody(w, resp, ev.Stream, r.ProtoMajor > 1)

@@ -8,6 +8,7 @@ import (
 	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/fault"
 	"github.com/rolegate/rolegate/internal/mcp"
+	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/role"
 	"github.com/rolegate/rolegate/internal/sts"
 	"github.com/rolegate/rolegate/internal/token"
@@ -21,6 +22,9 @@ func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Eve
 	if ev.Caller, err = g.verify(r); err != nil {
 		return err
 	}
+	if err = g.checkScopes(ev.Caller); err != nil {
+		return err
+	}
 	leave, err := g.admit(r, ev.Caller)
 	if err != nil {
 		return err
@@ -31,12 +35,18 @@ func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Eve
 	if err != nil {
 		return err
 	}
+	if err = g.tools.translate(ev.Call); err != nil {
+		return err
+	}
 	if ev.Role, ev.Grant, err = g.choose(ev.Caller); err != nil {
 		return err
 	}
 	session, err := g.binder.open(ev.Caller, ev.Role.RoleARN, ev.Call.Session)
 	if err != nil {
 		g.Metrics.SessionRefused()
+		return err
+	}
+	if err = g.authorize(r, ev, session); err != nil {
 		return err
 	}
 	return g.forward(w, r, ev, session)
@@ -76,11 +86,33 @@ func (g *Gateway) admit(r *http.Request, c *token.Caller) (leave func(), err err
 	return leave, nil
 }
 
-// choice is what follows from a verified token alone: computed once for each.
-type choice struct {
-	role  role.Choice
-	grant sts.Grant
-	err   error
+// known is what follows from a verified token alone: computed once for each. Where requests leave unsigned, role and
+// grant are empty; where policy is not asked, principal is nil.
+type known struct {
+	role      role.Choice
+	grant     sts.Grant
+	err       error
+	principal *policy.Principal
+}
+
+func (g *Gateway) know(c *token.Caller) *known {
+	if c == nil {
+		k := new(known)
+		if g.policies != nil {
+			k.principal = g.policies.Principal(nil)
+		}
+		return k
+	}
+	return c.Once(g, func() any {
+		k := new(known)
+		if g.chooser != nil {
+			k = g.newChoice(c)
+		}
+		if g.policies != nil {
+			k.principal = g.policies.Principal(c)
+		}
+		return k
+	}).(*known)
 }
 
 // choose picks the caller's role and names the session. Where requests leave unsigned both are empty.
@@ -88,12 +120,12 @@ func (g *Gateway) choose(c *token.Caller) (role.Choice, sts.Grant, error) {
 	if g.chooser == nil {
 		return role.Choice{}, sts.Grant{}, nil
 	}
-	made := c.Once(g.chooser, func() any { return g.newChoice(c) }).(*choice)
-	return made.role, made.grant, made.err
+	k := g.know(c)
+	return k.role, k.grant, k.err
 }
 
-func (g *Gateway) newChoice(c *token.Caller) *choice {
-	var made choice
+func (g *Gateway) newChoice(c *token.Caller) *known {
+	var made known
 	made.role, made.err = g.chooser.Select(c.Subject.Claims)
 	g.Metrics.RoleChosen(made.role.RoleARN, reasonLabel(made), string(made.role.Claim))
 	for _, e := range made.role.Errors {
@@ -108,7 +140,7 @@ func (g *Gateway) newChoice(c *token.Caller) *choice {
 	return &made
 }
 
-func reasonLabel(c choice) string {
+func reasonLabel(c known) string {
 	switch {
 	case c.err != nil:
 		return "none"

@@ -52,3 +52,11 @@ func (b *buffer) drop() {
 		b.pool.Put(b)
 	}
 }
+
+// set puts data in place of the buffer's, which it was appended to. A buffer that had to grow is not kept.
+func (b *buffer) set(data []byte) {
+	if cap(data) != cap(b.data) {
+		b.pool = nil
+	}
+	b.data = data
+}

@@ -143,16 +143,17 @@ func (c *Call) agreeName(h http.Header, s *scanner) *fault.Error {
 	return nil
 }
 
+const encodedPrefix, encodedSuffix = "=?base64?", "?="
+
 // decodeHeader gives the text of a header that may be sent as =?base64?...?= (2026-07-28, "Value Encoding").
 func decodeHeader(v string) (string, bool) {
-	const prefix, suffix = "=?base64?", "?="
-	if !strings.HasPrefix(v, prefix) || !strings.HasSuffix(v, suffix) {
+	if !strings.HasPrefix(v, encodedPrefix) || !strings.HasSuffix(v, encodedSuffix) {
 		return v, true
 	}
-	if len(v) < len(prefix)+len(suffix) {
+	if len(v) < len(encodedPrefix)+len(encodedSuffix) {
 		return "", false
 	}
-	b, err := base64.StdEncoding.Strict().DecodeString(v[len(prefix) : len(v)-len(suffix)])
+	b, err := base64.StdEncoding.Strict().DecodeString(v[len(encodedPrefix) : len(v)-len(encodedSuffix)])
 	return string(b), err == nil
 }
 

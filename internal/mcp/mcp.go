@@ -1,12 +1,15 @@
-// Package mcp reads one MCP message from one HTTP request and answers refusals in JSON-RPC.
+// Package mcp reads one MCP message from one HTTP request, answers refusals in JSON-RPC, and filters the lists in what
+// the remote answers.
 //
 // It promises that the body is read once, scanned once and hashed once; that the method, the target and the id of a
 // Call are those that every conforming JSON reader finds in the same bytes, because a message that two readers could
 // understand differently is refused; that a header which repeats something of the body agrees with it; and that
-// memory spent on a body follows the bytes that arrived, not the bytes that were announced.
+// memory spent on a body follows the bytes that arrived, not the bytes that were announced. Of an answer it promises
+// that no item of a list goes on that was not judged, that what goes on is the remote's own bytes, and that no event
+// of a stream waits for the next.
 //
 // It must never decide on a header what the body says, guess an id, write an id of null, keep a body after Release,
-// or judge who may call what: that is policy's. It leaves to the backend what only the backend knows: which methods
+// let an answer pass that it does not understand, or judge who may call what: that is policy's. It leaves to the backend what only the backend knows: which methods
 // and capabilities it has.
 package mcp
 
@@ -76,6 +79,8 @@ type Call struct {
 	Body    []byte // the exact bytes that were read; empty for Stream and Delete
 	Hash    string // hex SHA-256 of Body; "" when Read returned an error
 	buf     *buffer
+
+	paramsAt, nameAt span // where Params and the raw name of a tools/call stand in Body
 }
 
 // Release gives the body's memory back. Body and Params are nil afterwards. Readers from Open stay good: the memory

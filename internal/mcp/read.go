@@ -2,8 +2,6 @@ package mcp
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"mime"
@@ -77,10 +75,7 @@ func (c *Call) readPost(w http.ResponseWriter, r *http.Request, lim Limits) *fau
 	if e := c.readSession(r.Header); e != nil {
 		return e
 	}
-	sum := sha256.Sum256(c.Body)
-	var text [2 * sha256.Size]byte
-	hex.Encode(text[:], sum[:])
-	c.Hash = string(text[:])
+	c.Hash = hexHash(c.Body)
 	return nil
 }
 

@@ -76,6 +76,15 @@ var scanners = sync.Pool{New: func() any { return &scanner{seed: maphash.MakeSee
 
 // scan goes through src, which must be under 2 GiB. Give the scanner back with done.
 func scan(src []byte) *scanner {
+	s := begin(src)
+	if s.broken == "" && s.value(inMessage, 0) {
+		s.end()
+	}
+	return s
+}
+
+// begin gives a scanner that stands before the first value of src.
+func begin(src []byte) *scanner {
 	s := scanners.Get().(*scanner)
 	s.src, s.pos, s.broken, s.flaw, s.noID = src, 0, "", "", false
 	s.found = [numFields]span{}
@@ -85,12 +94,14 @@ func scan(src []byte) *scanner {
 		return s
 	}
 	s.space()
-	if s.value(inMessage, 0) {
-		if s.space(); s.pos != len(src) {
-			s.fail("data after the message")
-		}
-	}
 	return s
+}
+
+// end is called after the message's value: nothing but space may follow.
+func (s *scanner) end() {
+	if s.space(); s.pos != len(s.src) {
+		s.fail("data after the message")
+	}
 }
 
 // done gives the scanner back. One that grew on an unusual message is left to the garbage collector.

@@ -27,6 +27,10 @@ type Metrics struct {
 	roles         *prometheus.CounterVec
 	matcherErrors *prometheus.CounterVec
 	roleClaims    *prometheus.CounterVec
+	policies      *prometheus.CounterVec
+	policyTime    prometheus.Histogram
+	policyErrors  *prometheus.CounterVec
+	hidden        *prometheus.CounterVec
 	stsCalls      *prometheus.CounterVec
 	stsDuration   prometheus.Histogram
 	stsCache      *prometheus.CounterVec
@@ -44,6 +48,10 @@ func NewMetrics(version, commit string) *Metrics {
 	m.roles = m.counter(MetricRoleChoices, "Role choices made for verified tokens, by role and reason.", "role", "reason")
 	m.roleClaims = m.counter(MetricRoleClaims, "State of the role claim in verified tokens: present, missing or mistyped.", "state")
 	m.matcherErrors = m.counter(MetricMatcherErrors, "Matchers that failed while a role was chosen, by the mapping's index in the document.", "mapping", "why")
+	m.policies = m.counter(MetricPolicyDecisions, "Policy decisions about calls: allow, deny, or step_up where more scopes would do.", "decision")
+	m.policyErrors = m.counter(MetricPolicyErrors, "Policies that could not be evaluated for a call, by id and effect.", "policy", "effect")
+	m.hidden = m.counter(MetricListItemsHidden, "Items of lists that callers did not see, by the list's method; stream where another answer brought it.", "method")
+	m.policyTime = prometheus.NewHistogram(prometheus.HistogramOpts{Name: MetricPolicyDuration, Help: "Time of a policy decision.", Buckets: prometheus.ExponentialBuckets(0.000001, 4, 10)})
 	m.stsCalls = m.counter(MetricSTSCalls, "Calls to STS by result code.", "code")
 	m.stsCache = m.counter(MetricSTSCache, "Events of the credential cache.", "event")
 	m.reloads = m.counter(MetricConfigReloads, "Configuration reloads by result.", "result")
@@ -56,7 +64,7 @@ func NewMetrics(version, commit string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "goversion": runtime.Version()},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.inFlight, m.openStreams, m.sessions, m.stsDuration, info,
+	m.registry.MustRegister(m.inFlight, m.openStreams, m.sessions, m.stsDuration, m.policyTime, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -124,6 +132,21 @@ func (m *Metrics) RoleChosen(role, reason, claim string) {
 // MatcherFailed counts a matcher that failed while a role was chosen: its index in the document and why, in fixed words.
 func (m *Metrics) MatcherFailed(mapping int, why string) {
 	m.matcherErrors.WithLabelValues(strconv.Itoa(mapping), why).Inc()
+}
+
+// PolicyDecided counts a decision: allow, deny or step_up.
+func (m *Metrics) PolicyDecided(decision string, d time.Duration) {
+	m.policies.WithLabelValues(decision).Inc()
+	m.policyTime.Observe(d.Seconds())
+}
+
+// PolicyFailed counts a policy that could not be evaluated: its id in the configuration, and permit or forbid.
+func (m *Metrics) PolicyFailed(id, effect string) { m.policyErrors.WithLabelValues(id, effect).Inc() }
+
+// ItemsHidden counts items of a list that a caller did not see: the list's method, or "stream" where
+// another answer brought it.
+func (m *Metrics) ItemsHidden(method string, n int) {
+	m.hidden.WithLabelValues(method).Add(float64(n))
 }
 
 // STSCalled counts a call to STS.

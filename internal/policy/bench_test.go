@@ -1,0 +1,98 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/rolegate/rolegate/internal/policy"
+	"github.com/rolegate/rolegate/internal/token"
+)
+
+// The mixes of policies that are measured. %[1]d is the policy's number.
+var mixes = map[string][]string{
+	// What organizations write: rules of teams, of tools, of annotations, of claims, of arguments.
+	"mixed": {
+		`permit(principal in THVGroup::"group-%[1]d", action == Action::"call_tool", resource == Tool::"tool-%[1]d");`,
+		`permit(principal, action == Action::"call_tool", resource == Tool::"tool-%[1]d") when { principal in THVGroup::"group-%[1]d" && context.arg_n < 5 };`,
+		`permit(principal in THVGroup::"group-%[1]d", action == Action::"call_tool", resource) when { resource has readOnlyHint && resource.readOnlyHint };`,
+		`permit(principal, action == Action::"call_tool", resource) when { principal.claim_department == "department-%[1]d" && context.arg_n < 5 };`,
+		`permit(principal, action == Action::"call_tool", resource) when { principal.claim_groups.contains("group-%[1]d") } unless { resource has destructiveHint && resource.destructiveHint };`,
+		`permit(principal, action == Action::"get_prompt", resource == Prompt::"prompt-%[1]d");`,
+		`permit(principal, action == Action::"read_resource", resource) when { resource.uri like "s3://bucket-%[1]d/*" };`,
+		`forbid(principal, action == Action::"call_tool", resource == Tool::"tool-%[1]d") unless { principal in THVGroup::"group-%[1]d" };`,
+		`permit(principal == Client::"user-%[1]d", action, resource);`,
+		`forbid(principal, action == Action::"call_tool", resource) when { context has arg_path && context.arg_path like "/secret-%[1]d/*" };`,
+	},
+	// Rules that no selection helps with: each looks at the arguments first.
+	"arguments": {`permit(principal, action, resource) when { context.arg_n == %[1]d };`},
+	// Rules that ask for a group after something else, so that each goes through the caller's groups.
+	"groups last": {`permit(principal, action, resource) when { resource.name == "tool-8" && principal in THVGroup::"missing-%[1]d" };`},
+}
+
+// withGroups is a caller in 50 groups.
+func withGroups(t testing.TB) *token.Caller {
+	var groups []string
+	for i := range 50 {
+		groups = append(groups, fmt.Sprintf("group-%d", i*3))
+	}
+	claims, err := json.Marshal(map[string]any{"groups": groups, "department": "department-3", "email": "alice@example.com", "level": 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return caller(t, string(claims))
+}
+
+func mixed(t testing.TB, mix string, n int) *policy.Policies {
+	var list []string
+	for i := range n {
+		kinds := mixes[mix]
+		list = append(list, fmt.Sprintf(kinds[i%len(kinds)], i))
+	}
+	return compile(t, texts(list...))
+}
+
+// BenchmarkDecide is the cost of one decision for a caller in 50 groups, whose Principal is there.
+func BenchmarkDecide(b *testing.B) {
+	for _, mix := range []string{"mixed", "arguments", "groups last"} {
+		for _, n := range []int{10, 100, 1000} {
+			b.Run(fmt.Sprintf("%s/%d", mix, n), func(b *testing.B) {
+				p := mixed(b, mix, n)
+				who := p.Principal(withGroups(b))
+				q := call("tool-8", `{"path": "/data/report.csv", "n": 3, "options": {"deep": [1, 2, 3]}}`)
+				q.Hints.ReadOnly, q.Hints.Destructive = new(true), new(false)
+				b.ReportAllocs()
+				for b.Loop() {
+					p.Decide(who, q)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkDecideList is the cost of one decision about an item of a list, which has no arguments.
+func BenchmarkDecideList(b *testing.B) {
+	p := mixed(b, "mixed", 1000)
+	who := p.Principal(withGroups(b))
+	q := call("tool-8", "")
+	q.Hints.ReadOnly = new(true)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Decide(who, q)
+	}
+}
+
+// BenchmarkPrincipal is what a caller costs once: the Principal, and the selection at the first decision.
+func BenchmarkPrincipal(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			p := mixed(b, "mixed", n)
+			c := withGroups(b)
+			q := call("tool-8", "")
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Decide(p.Principal(c), q)
+			}
+		})
+	}
+}

@@ -1,0 +1,253 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// policy is one policy that was parsed.
+type policy struct {
+	found  Found
+	cedar  *cedar.Policy
+	fast   *cedar.Policy  // what is evaluated after selection
+	key    cedar.PolicyID // its index
+	ast    *ast.Policy
+	source statement
+	forbid bool
+	scopes []string // of @scopes, sorted; nil for none
+	hints  bool     // it looks at a hint
+}
+
+// parseAll parses every text.
+func parseAll(texts []string) ([]policy, []Mistake) {
+	var list []policy
+	var mistakes []Mistake
+	ids := map[string]string{} // to where it stands
+	for i, text := range texts {
+		place := "policies[" + strconv.Itoa(i) + "]"
+		found, wrong := parseText(place, text)
+		for _, m := range wrong {
+			mistakes = append(mistakes, Mistake{place, m.what, m.mend})
+		}
+		for _, p := range found {
+			here := fmt.Sprintf("%s, line %d", place, p.found.Line)
+			if other, twice := ids[p.found.ID]; twice {
+				mistakes = append(mistakes, Mistake{place, p.source.find("id").at() + fmt.Sprintf("the @id %s is taken", quote(p.found.ID)), "choose another: it is that of the policy in " + other})
+			}
+			ids[p.found.ID] = here
+		}
+		list = append(list, found...)
+	}
+	for i := range list {
+		list[i].key = cedar.PolicyID(strconv.Itoa(i))
+	}
+	slices.SortStableFunc(mistakes, byPlace)
+	return list, mistakes
+}
+
+// wrong is a mistake in a text, before it is known which.
+type wrong struct{ what, mend string }
+
+// parseText parses the policies of one text.
+func parseText(place, text string) ([]policy, []wrong) {
+	if len(text) > maxText {
+		return nil, []wrong{{fmt.Sprintf("a text of %d bytes, more than %d", len(text), maxText), "spread it over several entries"}}
+	}
+	statements := split(text)
+	if len(statements) == 0 {
+		return nil, []wrong{{"holds no policy", `write one, such as permit(principal, action == Action::"call_tool", resource);`}}
+	}
+	var list []policy
+	var mistakes []wrong
+	for i, s := range statements {
+		p, err := parseOne(s)
+		if err != nil {
+			mistakes = append(mistakes, *err)
+			continue
+		}
+		p.found.Place = place
+		if p.found.ID == "" {
+			if p.found.ID = place; i > 0 {
+				p.found.ID += "#" + strconv.Itoa(i)
+			}
+		}
+		mistakes = append(mistakes, p.annotations()...)
+		list = append(list, p)
+	}
+	return list, mistakes
+}
+
+// parseOne parses one policy.
+func parseOne(s statement) (policy, *wrong) {
+	if t, what := s.oversize(); t != nil {
+		return policy{}, &wrong{t.at() + what, "write several policies"}
+	}
+	var list cedar.PolicyList
+	if err := list.UnmarshalCedar([]byte(s.text)); err != nil {
+		return policy{}, s.blame(err)
+	}
+	if len(list) != 1 { // not by the grammar as it is
+		return policy{}, &wrong{s.tokens[0].at() + "not one policy", "end each with a semicolon"}
+	}
+	p := policy{cedar: list[0], ast: (*ast.Policy)(list[0].AST()), source: s}
+	p.forbid = p.cedar.Effect() == cedar.Forbid
+	p.hints = readsHints(p.ast)
+	p.found = Found{ID: string(p.cedar.Annotations()["id"]), Line: s.tokens[0].line, Column: s.tokens[0].column, Effect: "permit", Text: s.text}
+	if p.forbid {
+		p.found.Effect = "forbid"
+	}
+	return p, nil
+}
+
+// annotations reads @scopes, and tells what is wrong with it and with @id.
+func (p *policy) annotations() []wrong {
+	var mistakes []wrong
+	all := p.cedar.Annotations()
+	if id, ok := all["id"]; ok && strings.TrimSpace(string(id)) == "" {
+		mistakes = append(mistakes, wrong{p.source.find("id").at() + "@id is empty", `name the policy: @id("name")`})
+	}
+	scopes, ok := all["scopes"]
+	if !ok {
+		return mistakes
+	}
+	at := p.source.find("scopes").at()
+	if p.forbid {
+		return append(mistakes, wrong{at + "@scopes on a forbid", "put it on the permits that need the scopes"})
+	}
+	p.scopes = strings.Split(string(scopes), " ")
+	for _, scope := range p.scopes {
+		if !validScope(scope) {
+			mend := `write scopes with one space between them, such as @scopes("aws:read aws:write")`
+			return append(mistakes, wrong{at + "@scopes is not a list of scopes: " + quote(string(scopes)), mend})
+		}
+	}
+	slices.Sort(p.scopes)
+	p.scopes = slices.Compact(p.scopes)
+	return mistakes
+}
+
+// validScope says whether s is a scope token (RFC 6749, section 3.3).
+func validScope(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < '!' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+var (
+	parserSays  = regexp.MustCompile(`(?s)^(?:parser error: )?parse error at <input>:(\d+):(\d+) "(?:[^"\\]|\\.)*": (.*)$`)
+	scannerSays = regexp.MustCompile(`(?s)^(?:parser error: )?<input>:(\d+):(\d+): (.*)$`)
+	gotWant     = regexp.MustCompile(`(?s)^(?:exact )?got (.*) want (.*)$`)
+	plainNumber = regexp.MustCompile(`parsing "-?(\d+)"`)
+)
+
+// blame turns the parser's error into a mistake with the place of the token that is wrong.
+func (s statement) blame(err error) *wrong {
+	text := err.Error()
+	if m := scannerSays.FindStringSubmatch(text); m != nil {
+		return &wrong{s.place(m[1], m[2]) + m[3], "write strings as \"...\" with Cedar's escapes, and every name in ASCII"}
+	}
+	m := parserSays.FindStringSubmatch(text)
+	if m == nil {
+		return s.blameLiteral(err)
+	}
+	said := m[3]
+	if g := gotWant.FindStringSubmatch(said); g != nil {
+		got := g[1]
+		if got == "" {
+			return &wrong{s.end() + "the policy ends early", "write " + g[2]}
+		}
+		if strings.HasPrefix(said, "exact ") {
+			return &wrong{s.before(m[1], m[2], got) + "found " + quote(got), "write " + g[2] + " here"}
+		}
+		return &wrong{s.place(m[1], m[2]) + "found " + quote(got), "write a comma or the closing bracket here"}
+	}
+	at := s.before(m[1], m[2], "")
+	switch {
+	case strings.HasPrefix(said, "unexpected effect: "):
+		return &wrong{at + "not a policy: it begins with " + quote(strings.TrimPrefix(said, "unexpected effect: ")), `begin with permit or forbid, after annotations such as @id("name")`}
+	case said == "invalid primary":
+		return &wrong{at + "not a value", `a text stands in quotes, an entity is written Type::"id", and the variables are principal, action, resource and context`}
+	case strings.HasPrefix(said, "duplicate"):
+		return &wrong{at + said, "keep one of them"}
+	case strings.HasPrefix(said, "`"):
+		return &wrong{at + strings.ReplaceAll(said, "`", ""), "functions are ip, decimal, datetime and duration; methods are contains, containsAll, containsAny, isEmpty, hasTag, getTag and those of decimals, addresses and times"}
+	}
+	return &wrong{at + said, "see Cedar's grammar: https://docs.cedarpolicy.com/policies/syntax-grammar.html"}
+}
+
+// blameLiteral finds a literal that the parser refuses without saying where.
+func (s statement) blameLiteral(err error) *wrong {
+	what := strings.TrimPrefix(err.Error(), "parser error: ")
+	if errors.Is(err, strconv.ErrRange) {
+		at := s.tokens[0]
+		if m := plainNumber.FindStringSubmatch(what); m != nil {
+			at = s.find(m[1])
+		}
+		return &wrong{at.at() + "a number beyond 64 bits", "compare it as a string: that is what such a number becomes"}
+	}
+	mend := `escapes are \n \r \t \\ \0 \' \" \x41 \u{20ac}, and \* in a like`
+	for _, t := range s.tokens {
+		if t.text[0] == '"' && strings.Contains(t.text, `\`) && !validString(t.text) {
+			return &wrong{t.at() + what, mend}
+		}
+	}
+	return &wrong{s.tokens[0].at() + what, mend}
+}
+
+// validString says whether a string literal can be read.
+func validString(literal string) bool {
+	var uid types.EntityUID
+	return uid.UnmarshalCedar([]byte("T::"+literal)) == nil
+}
+
+// place translates a line and a column of the statement into those of the whole text.
+func (s statement) place(line, column string) string {
+	l, c := s.shift(line, column)
+	return lexeme{line: l, column: c}.at()
+}
+
+func (s statement) shift(line, column string) (int, int) {
+	l, _ := strconv.Atoi(line)
+	c, _ := strconv.Atoi(column)
+	if l <= 1 {
+		c += s.tokens[0].column - 1
+	}
+	return max(l, 1) + s.tokens[0].line - 1, max(c, 1)
+}
+
+// before is the place of the token before the one that stands at a line and column. At the end of the statement that
+// is told apart by the token's text, where the parser gave it: it does not go beyond the end.
+func (s statement) before(line, column, text string) string {
+	l, c := s.shift(line, column)
+	for i, t := range s.tokens {
+		if t.line == l && t.column == c {
+			return s.tokens[max(i-1, 0)].at()
+		}
+	}
+	if last := s.tokens[len(s.tokens)-1]; text == "" || last.text == text {
+		return last.at()
+	}
+	return s.end()
+}
+
+// end is the place of the last token.
+func (s statement) end() string { return s.tokens[len(s.tokens)-1].at() }
+
+// quote shows something of the user's: escaped, and cut where it is long.
+func quote(s string) string {
+	if len(s) > 80 {
+		s = strings.ToValidUTF8(s[:77], "") + "..."
+	}
+	return strconv.Quote(s)
+}

@@ -1,0 +1,288 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/rolegate/rolegate/internal/mcp"
+)
+
+// With schema: strict the words of policies are checked against the vocabulary, so that a misspelled one is a mistake
+// and not a permit that never permits or a forbid that never forbids. A Cedar schema can't do it alone: claims and
+// arguments have any name and any type, and a schema is closed.
+//
+// Checked: the type of every entity; every action, where one that is decided under another name, such as
+// Action::"tools/call", is a mistake too; every attribute of principal, resource and context, by its name. An attribute
+// of a static entity counts for entities of its type.
+//
+// Not checked: the names of claims and arguments, and what is within them; the types of values; the ids of entities
+// other than actions; attributes of other expressions, such as (if x then principal else resource).name.
+
+// decidedAs are methods that are decided under an action's own name.
+var decidedAs = map[string]string{
+	mcp.MethodToolsCall:     "call_tool",
+	mcp.MethodPromptsGet:    "get_prompt",
+	mcp.MethodResourcesRead: "read_resource",
+	mcp.MethodSubscribe:     "read_resource",
+	mcp.MethodUnsubscribe:   "read_resource",
+}
+
+// listActions stand in policies about lists, which always pass.
+var listActions = []string{"list_tools", "list_prompts", "list_resources", "list_resource_templates"}
+
+// vocabulary is what words mean something.
+type vocabulary struct {
+	types      map[string]bool
+	actions    map[string]bool
+	attributes map[types.String]map[string]bool // by variable
+	sets       []string                         // the claims that have a claimset_
+	group      string
+}
+
+// check tells the words of the policies that mean nothing.
+func (p *Policies) check() []Mistake {
+	v := p.vocabulary()
+	var mistakes []Mistake
+	for i := range p.list {
+		x := &p.list[i]
+		told := map[string]bool{}
+		v.words(x.ast, func(spelled, what, mend string) {
+			if !told[what] {
+				told[what] = true
+				mistakes = append(mistakes, Mistake{x.found.Place, x.source.find(spelled).at() + what, mend})
+			}
+		})
+	}
+	return mistakes
+}
+
+// vocabulary collects the words of these policies' configuration.
+func (p *Policies) vocabulary() *vocabulary {
+	v := &vocabulary{types: map[string]bool{p.groupType: true}, actions: map[string]bool{}, sets: p.multi, group: p.groupType}
+	for _, t := range []types.EntityType{typeClient, typeAction, typeTool, typePrompt, typeResource, typeProxy, typeFeature} {
+		v.types[string(t)] = true
+	}
+	for _, k := range kinds {
+		v.actions[string(k.action.ID)] = true
+	}
+	for _, id := range listActions {
+		v.actions[id] = true
+	}
+	for method := range free {
+		v.actions[method] = true
+	}
+	ofResource := map[string]bool{"type": true}
+	for _, name := range []types.String{attrName, attrOperation, attrFeature, attrURI, attrReadOnly, attrDestructive, attrIdempotent, attrOpenWorld} {
+		ofResource[string(name)] = true
+	}
+	v.attributes = map[types.String]map[string]bool{"principal": {}, "resource": ofResource, "context": {}}
+	for uid, e := range p.static {
+		v.entity(uid)
+		for parent := range e.Parents.All() {
+			v.entity(parent)
+		}
+		variable := types.String("resource")
+		if uid.Type == typeClient {
+			variable = "principal"
+		}
+		for name, value := range e.Attributes.All() {
+			v.attributes[variable][string(name)] = true
+			v.value(value)
+		}
+		for value := range e.Tags.Values() {
+			v.value(value)
+		}
+	}
+	return v
+}
+
+// entity adds an entity of the configuration.
+func (v *vocabulary) entity(uid types.EntityUID) {
+	v.types[string(uid.Type)] = true
+	if uid.Type == typeAction {
+		v.actions[string(uid.ID)] = true
+	}
+}
+
+// value adds the entities within a value of the configuration.
+func (v *vocabulary) value(x types.Value) {
+	switch x := x.(type) {
+	case types.EntityUID:
+		v.entity(x)
+	case types.Set:
+		for member := range x.All() {
+			v.value(member)
+		}
+	case types.Record:
+		for member := range x.Values() {
+			v.value(member)
+		}
+	}
+}
+
+// tell takes a word that means nothing: how it is spelled, what is wrong, what would be right.
+type tell func(spelled, what, mend string)
+
+// words looks at every word of a policy.
+func (v *vocabulary) words(p *ast.Policy, t tell) {
+	for _, scope := range []ast.IsScopeNode{p.Principal, p.Action, p.Resource} {
+		switch s := scope.(type) {
+		case ast.ScopeTypeEq:
+			v.checkUID(s.Entity, t)
+		case ast.ScopeTypeIn:
+			v.checkUID(s.Entity, t)
+		case ast.ScopeTypeInSet:
+			for _, e := range s.Entities {
+				v.checkUID(e, t)
+			}
+		case ast.ScopeTypeIs:
+			v.checkType(s.Type, t)
+		case ast.ScopeTypeIsIn:
+			v.checkType(s.Type, t)
+			v.checkUID(s.Entity, t)
+		}
+	}
+	for _, c := range p.Conditions {
+		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+			switch n := n.(type) {
+			case ast.NodeValue:
+				if uid, ok := n.Value.(types.EntityUID); ok {
+					v.checkUID(uid, t)
+				}
+			case ast.NodeTypeIs:
+				v.checkType(n.EntityType, t)
+			case ast.NodeTypeIsIn:
+				v.checkType(n.EntityType, t)
+			case ast.NodeTypeAccess:
+				v.checkAttribute(n.Arg, string(n.Value), t)
+			case ast.NodeTypeHas:
+				v.checkAttribute(n.Arg, string(n.Value), t)
+			}
+			return true
+		})
+	}
+}
+
+func (v *vocabulary) checkUID(uid types.EntityUID, t tell) {
+	v.checkType(uid.Type, t)
+	id := string(uid.ID)
+	if uid.Type != typeAction || v.actions[id] {
+		return
+	}
+	if as, ok := decidedAs[id]; ok {
+		t(id, "the action "+quote(id)+" never occurs", fmt.Sprintf("write Action::%q: that is what it is decided as", as))
+		return
+	}
+	if !strings.Contains(id, "/") { // any method may be named, also one that is not known yet
+		t(id, "unknown action "+quote(id), didYouMean(id, v.actions))
+	}
+}
+
+func (v *vocabulary) checkType(entity types.EntityType, t tell) {
+	name := string(entity)
+	if v.types[name] {
+		return
+	}
+	mend := didYouMean(name, v.types)
+	if name == defaultGroupType {
+		mend = "groups are of type " + v.group + " here"
+	}
+	first, _, _ := strings.Cut(name, "::")
+	t(first, "unknown entity type "+quote(name), mend)
+}
+
+func (v *vocabulary) checkAttribute(on ast.IsNode, name string, t tell) {
+	variable, ok := on.(ast.NodeTypeVariable)
+	if !ok || variable.Name == "action" || v.known(variable.Name, name) {
+		return
+	}
+	what := fmt.Sprintf("%s has no attribute %s", variable.Name, quote(name))
+	if claim, ok := strings.CutPrefix(name, prefixClaims); ok && claim != "" && variable.Name != "resource" {
+		t(name, what, "add "+quote(claim)+" to the multi-valued claims")
+		return
+	}
+	for _, other := range []types.String{"principal", "resource", "context"} {
+		if v.known(other, name) {
+			t(name, what, fmt.Sprintf("did you mean that of %s?", other))
+			return
+		}
+	}
+	t(name, what, didYouMean(name, v.attributes[variable.Name], prefixesOf(variable.Name)...))
+}
+
+// known says whether a variable may have an attribute.
+func (v *vocabulary) known(variable types.String, name string) bool {
+	if claim, ok := strings.CutPrefix(name, prefixClaims); ok && variable != "resource" {
+		return slices.Contains(v.sets, claim)
+	}
+	for _, prefix := range prefixesOf(variable) {
+		if strings.HasPrefix(name, prefix) && name != prefix {
+			return true
+		}
+	}
+	return v.attributes[variable][name]
+}
+
+// prefixesOf are the beginnings of a variable's attributes that have any name.
+func prefixesOf(variable types.String) []string {
+	switch variable {
+	case "principal":
+		return []string{prefixClaim}
+	case "resource":
+		return []string{prefixArg}
+	}
+	return []string{prefixClaim, prefixArg}
+}
+
+// didYouMean proposes the nearest of the words, or all that may be written.
+func didYouMean(word string, known map[string]bool, prefixes ...string) string {
+	words := slices.Sorted(maps.Keys(known))
+	best, least := "", len(word)/3+2
+	for _, w := range words {
+		if d := distance(strings.ToLower(word), strings.ToLower(w)); d < least {
+			best, least = w, d
+		}
+	}
+	for _, prefix := range prefixes {
+		for n := len(prefix) - 1; n < min(len(prefix)+2, len(word)); n++ {
+			head, rest := word[:n], word[n:]
+			d := distance(strings.ToLower(head), prefix)
+			if d < min(least, 3) || d == least && strings.HasPrefix(best, prefix) && strings.HasSuffix(head, "_") {
+				best, least = prefix+rest, d
+			}
+		}
+	}
+	if best != "" {
+		return "did you mean " + best + "?"
+	}
+	for _, prefix := range prefixes {
+		words = append(words, prefix+"<name>")
+	}
+	return "write one of: " + strings.Join(words, ", ")
+}
+
+// distance is how many letters must be inserted, removed or replaced to make b of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

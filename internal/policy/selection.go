@@ -1,0 +1,213 @@
+package policy
+
+import (
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/eval"
+)
+
+// Which policies need to be evaluated is narrowed in three steps, each of which leaves out only what is certain to be
+// false, without error: by the action and the type of the resource, when the configuration is loaded; by the caller, once
+// for each; by the one resource, in each decision. Cedar evaluates a policy from left to right - principal, action,
+// resource, each condition - and stops at the first part that is false, so a part may be looked at early only when no
+// part before it can fail.
+
+// selection is what one kind of call needs to look at.
+type selection struct {
+	kind  *kind
+	rest  []int                     // policies about no resource or several, in order
+	named map[types.EntityUID][]int // policies about these resources alone, in order
+	first map[int][]ast.IsNode      // the leading parts of a policy's conditions that depend on the caller alone
+}
+
+// selectFor selects for a kind.
+func (p *Policies) selectFor(k kind) *selection {
+	s := &selection{kind: &k, named: map[types.EntityUID][]int{}, first: map[int][]ast.IsNode{}}
+	actions := (&view{static: p.static, principal: &types.Entity{}}).above(k.action)
+	for i := range p.list {
+		x := p.list[i].ast
+		if !scopeHolds(x.Action, k.action, actions) || !typeFits(x.Resource, k.resource) {
+			continue
+		}
+		parts := conjuncts(x)
+		if about, ok := aboutOnly(x, parts); ok {
+			for uid := range about {
+				s.named[uid] = append(s.named[uid], i)
+			}
+		} else {
+			s.rest = append(s.rest, i)
+		}
+		for n, part := range parts {
+			if !resolved(part) {
+				parts = parts[:n]
+				break
+			}
+		}
+		if len(parts) > 0 {
+			s.first[i] = parts
+		}
+	}
+	return s
+}
+
+// scopeHolds says whether the part of a scope about an entity is true of it, given everything that it is in.
+func scopeHolds(scope ast.IsScopeNode, uid types.EntityUID, above map[types.EntityUID]bool) bool {
+	switch s := scope.(type) {
+	case ast.ScopeTypeAll:
+		return true
+	case ast.ScopeTypeEq:
+		return s.Entity == uid
+	case ast.ScopeTypeIn:
+		return above[s.Entity]
+	case ast.ScopeTypeInSet:
+		for _, e := range s.Entities {
+			if above[e] {
+				return true
+			}
+		}
+		return false
+	case ast.ScopeTypeIs:
+		return s.Type == uid.Type
+	case ast.ScopeTypeIsIn:
+		return s.Type == uid.Type && above[s.Entity]
+	}
+	return true
+}
+
+// typeFits says whether the part of a scope about the resource can be true of a type.
+func typeFits(scope ast.IsScopeNode, t types.EntityType) bool {
+	switch s := scope.(type) {
+	case ast.ScopeTypeEq:
+		return s.Entity.Type == t
+	case ast.ScopeTypeIs:
+		return s.Type == t
+	case ast.ScopeTypeIsIn:
+		return s.Type == t
+	}
+	return true
+}
+
+// conjuncts are the parts of a policy's conditions that must all be true, in the order of evaluation.
+func conjuncts(p *ast.Policy) []ast.IsNode {
+	var parts []ast.IsNode
+	var flatten func(n ast.IsNode)
+	flatten = func(n ast.IsNode) {
+		if and, ok := n.(ast.NodeTypeAnd); ok {
+			flatten(and.Left)
+			flatten(and.Right)
+			return
+		}
+		parts = append(parts, n)
+	}
+	for _, c := range p.Conditions {
+		if c.Condition == ast.ConditionUnless {
+			parts = append(parts, ast.NodeTypeNot{UnaryNode: ast.UnaryNode{Arg: c.Body}})
+			continue
+		}
+		flatten(c.Body)
+	}
+	return parts
+}
+
+// aboutOnly gives the resources that a policy can be true of, where its scope or the first part of its conditions
+// names them.
+func aboutOnly(p *ast.Policy, parts []ast.IsNode) (map[types.EntityUID]bool, bool) {
+	about := map[types.EntityUID]bool{}
+	if scope, ok := p.Resource.(ast.ScopeTypeEq); ok {
+		about[scope.Entity] = true
+		return about, true
+	}
+	return about, len(parts) > 0 && namesOnly(parts[0], about)
+}
+
+// namesOnly says whether an expression is resource == X, or several of them with ||, and collects each X.
+func namesOnly(n ast.IsNode, about map[types.EntityUID]bool) bool {
+	switch n := n.(type) {
+	case ast.NodeTypeOr:
+		return namesOnly(n.Left, about) && namesOnly(n.Right, about)
+	case ast.NodeTypeEquals:
+		v, ok := n.Right.(ast.NodeValue)
+		if !ok || !isVariable(n.Left, "resource") {
+			return false
+		}
+		uid, ok := v.Value.(types.EntityUID)
+		if ok {
+			about[uid] = true
+		}
+		return ok
+	}
+	return false
+}
+
+// alive is a set of policies.
+type alive struct {
+	all  bool     // every policy, as it was written: nothing is known about the caller
+	bits []uint64 // by index
+	rest []int    // those of selection.rest, in order
+}
+
+func (a *alive) has(i int) bool { return a.bits[i/64]&(1<<(i%64)) != 0 }
+
+// alive selects by the caller: the policies that are not certain to be false for every call of this kind. Above is
+// everything that the caller is in.
+func (s *selection) alive(p *Policies, caller *types.Entity, above map[types.EntityUID]bool) *alive {
+	for uid := range above {
+		// In a tool: what the tool is in, and so the caller, depends on which tool is called.
+		if uid.Type == typeTool || uid.Type == typePrompt || uid.Type == typeResource {
+			return &alive{all: true, rest: s.rest}
+		}
+	}
+	a := &alive{bits: make([]uint64, (len(p.list)+63)/64)}
+	env := eval.Env{Entities: &view{static: p.static, principal: caller}, Principal: caller.UID, Action: s.kind.action, Resource: types.EntityUID{}, Context: types.Record{}}
+	for i := range p.list {
+		if scopeHolds(p.list[i].ast.Principal, caller.UID, above) && !dead(s.first[i], env, above) {
+			a.bits[i/64] |= 1 << (i % 64)
+		}
+	}
+	for _, i := range s.rest {
+		if a.has(i) {
+			a.rest = append(a.rest, i)
+		}
+	}
+	return a
+}
+
+// dead says whether one of the parts is false, and none before it fails.
+func dead(parts []ast.IsNode, env eval.Env, above map[types.EntityUID]bool) bool {
+	for _, part := range parts {
+		if in, ok := part.(ast.NodeTypeIn); ok { // most of all, and slow in Cedar with many groups
+			if lit, ok := in.Right.(ast.NodeValue); ok {
+				if uid, ok := lit.Value.(types.EntityUID); ok {
+					if !above[uid] {
+						return true
+					}
+					continue
+				}
+			}
+		}
+		v, err := eval.Eval(part, env)
+		if err != nil {
+			return false
+		}
+		if b, ok := v.(types.Boolean); !ok || !bool(b) {
+			return ok
+		}
+	}
+	return false
+}
+
+// about gives the policies that may be true of a resource, in order.
+func (a *alive) about(named []int, yield func(i int) bool) {
+	rest := a.rest
+	for len(named) > 0 || len(rest) > 0 {
+		var i int
+		if len(rest) == 0 || len(named) > 0 && named[0] < rest[0] {
+			i, named = named[0], named[1:]
+		} else {
+			i, rest = rest[0], rest[1:]
+		}
+		if (a.all || a.has(i)) && !yield(i) {
+			return
+		}
+	}
+}

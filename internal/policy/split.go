@@ -1,0 +1,171 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Cedar's parser stops at the first mistake and names the token after it. A text is therefore cut into its policies
+// first, each is parsed alone, and positions are looked up among the tokens here. A semicolon ends a policy and means
+// nothing else in Cedar, outside of strings and comments.
+
+const (
+	// maxText bounds the text of one entry of policies.
+	maxText = 1 << 20
+	// maxNesting bounds brackets within brackets; the parser works on its stack.
+	maxNesting = 100
+	// maxTokens bounds one policy, since an expression without brackets can be nested too: !!!x.
+	maxTokens = 50_000
+)
+
+// lexeme is one word of a text.
+type lexeme struct {
+	text         string
+	line, column int // of its first character; columns in characters
+}
+
+// statement is one policy of a text.
+type statement struct {
+	text   string
+	tokens []lexeme
+}
+
+// at is the place of the first token in words.
+func (t lexeme) at() string { return fmt.Sprintf("line %d, column %d: ", t.line, t.column) }
+
+// lexer walks through a text.
+type lexer struct {
+	src          string
+	pos          int
+	line, column int
+}
+
+// split cuts a text into its statements. What stands after the last semicolon is a statement too.
+func split(src string) []statement {
+	var all []statement
+	var tokens []lexeme
+	l := &lexer{src: src, line: 1, column: 1}
+	from := 0
+	for {
+		l.blank()
+		if l.pos == len(src) {
+			break
+		}
+		start := l.pos
+		t := l.next()
+		if len(tokens) == 0 {
+			from = start
+		}
+		tokens = append(tokens, t)
+		if t.text == ";" {
+			all = append(all, statement{src[from:l.pos], tokens})
+			tokens = nil
+		}
+	}
+	if len(tokens) > 0 {
+		all = append(all, statement{strings.TrimRight(src[from:], " \t\r\n"), tokens})
+	}
+	return all
+}
+
+// step goes past one character.
+func (l *lexer) step() {
+	r, n := utf8.DecodeRuneInString(l.src[l.pos:])
+	l.pos += n
+	l.column++
+	if r == '\n' {
+		l.line, l.column = l.line+1, 1
+	}
+}
+
+// blank goes past white space and comments.
+func (l *lexer) blank() {
+	for l.pos < len(l.src) {
+		switch rest := l.src[l.pos:]; {
+		case strings.IndexByte(" \t\r\n", rest[0]) >= 0:
+			l.step()
+		case strings.HasPrefix(rest, "//"):
+			for l.pos < len(l.src) && l.src[l.pos] != '\n' {
+				l.step()
+			}
+		case strings.HasPrefix(rest, "/*"):
+			l.step()
+			l.step()
+			for l.pos < len(l.src) && !strings.HasPrefix(l.src[l.pos:], "*/") {
+				l.step()
+			}
+			if l.pos < len(l.src) {
+				l.step()
+				l.step()
+			}
+		default:
+			return
+		}
+	}
+}
+
+// next consumes a word: a string with its quotes, a name, a number, or an operator.
+func (l *lexer) next() lexeme {
+	t := lexeme{line: l.line, column: l.column}
+	from := l.pos
+	switch c := l.src[l.pos]; {
+	case c == '"':
+		l.step()
+		for l.pos < len(l.src) && l.src[l.pos] != '"' {
+			if l.src[l.pos] == '\\' && l.pos+1 < len(l.src) {
+				l.step()
+			}
+			l.step()
+		}
+		if l.pos < len(l.src) {
+			l.step()
+		}
+	case wordByte(c):
+		for l.pos < len(l.src) && wordByte(l.src[l.pos]) {
+			l.step()
+		}
+	default:
+		l.step()
+		switch l.src[from:min(from+2, len(l.src))] {
+		case "::", "==", "!=", "<=", ">=", "&&", "||":
+			l.step()
+		}
+	}
+	t.text = l.src[from:l.pos]
+	return t
+}
+
+func wordByte(c byte) bool {
+	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// oversize is the first token that is too deep or too far; nil if there is none.
+func (s statement) oversize() (*lexeme, string) {
+	depth := 0
+	for i := range s.tokens {
+		switch s.tokens[i].text {
+		case "(", "[", "{":
+			depth++
+		case ")", "]", "}":
+			depth--
+		}
+		if depth > maxNesting {
+			return &s.tokens[i], fmt.Sprintf("brackets are nested more than %d deep", maxNesting)
+		}
+		if i == maxTokens {
+			return &s.tokens[i], fmt.Sprintf("a policy of more than %d words", maxTokens)
+		}
+	}
+	return nil, ""
+}
+
+// find is the first token that spells a word, as a name or as a string; else the first of all.
+func (s statement) find(word string) lexeme {
+	for _, t := range s.tokens {
+		if t.text == word || t.text == `"`+word+`"` {
+			return t
+		}
+	}
+	return s.tokens[0]
+}
