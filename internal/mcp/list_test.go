@@ -76,7 +76,7 @@ func TestFilteredLists(t *testing.T) {
 			"hints that are no booleans", mcp.MethodToolsList,
 			`"tools":[{"name":"a","annotations":{"readOnlyHint":"true"}},{"name":"b","annotations":{"openWorldHint":null}},{"name":"c","annotations":1},` +
 				`{"name":"d","annotations":null},{"name":"e","annotations":{"title":"t","destructiveHint":false}}]`,
-			`"tools":[{"name":"d","annotations":null},{"name":"e","annotations":{"title":"t","destructiveHint":false}}]`, 2, 3,
+			`"tools":[{"name":"b","annotations":{"openWorldHint":null}},{"name":"d","annotations":null},{"name":"e","annotations":{"title":"t","destructiveHint":false}}]`, 3, 2,
 		},
 		{"a name that is too long for a call", mcp.MethodToolsList, `"tools":[{"name":"` + strings.Repeat("a", 8<<10+1) + `"}]`, `"tools":[]`, 0, 1},
 		{"cacheScope before the list", mcp.MethodToolsList, `"cacheScope":"public","tools":[{"name":"x"}]`, `"cacheScope":"private","tools":[]`, 0, 1},

@@ -259,6 +259,7 @@ func (a *answer) annotation(name []byte) bool {
 			e.hints[i] = hintTrue
 		case 'f':
 			e.hints[i] = hintFalse
+		case 'n': // as if it were not there
 		default:
 			e.odd = true
 		}

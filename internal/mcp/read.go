@@ -173,7 +173,7 @@ func fill(r *http.Request, limit int64) (*buffer, *fault.Error) {
 			if int64(len(b.data)) >= want {
 				want = limit + 1
 			}
-			more := newBuffer(int(min(want, 8*int64(cap(b.data)))))
+			more := newBuffer(int(min(want, 8*int64(cap(b.data)-slack)+slack)))
 			more.data = append(more.data, b.data...)
 			b.drop()
 			b = more
