@@ -23,7 +23,8 @@ type ProxyAuthz struct {
 	// +optional
 	ConfigMap *AuthzConfigMap `json:"configMap,omitempty"`
 	// GroupClaimName is the claim whose values are the caller's groups: a name, or a dotted path into nested claims.
-	// Default: the first of groups, roles and cognito:groups that a token has; with type configMap, what is said there.
+	// A token without it, and any without this setting, has those of the first of groups, roles and cognito:groups that
+	// it holds. Default: none; with type configMap, what is said there.
 	// +optional
 	GroupClaimName string `json:"groupClaimName,omitempty"`
 	// RoleClaimName is a claim whose values are groups too. Default: none; with type configMap, what is said there.
@@ -103,7 +104,8 @@ type Cedar struct {
 	// +optional
 	EntitiesJSON string `json:"entities_json,omitempty" inspect:"-"`
 	// GroupClaimName is the claim whose values are the caller's groups: a name, or a dotted path into nested claims.
-	// Default: the first of groups, roles and cognito:groups that a token has.
+	// A token without it, and any without this setting, has those of the first of groups, roles and cognito:groups that
+	// it holds. Default: none.
 	// +optional
 	GroupClaimName string `json:"group_claim_name,omitempty"`
 	// RoleClaimName is a claim whose values are groups too. Default: none.

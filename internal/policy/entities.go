@@ -173,7 +173,7 @@ func readUID(v jsontext.Value) (types.EntityUID, error) {
 		return uid, nil
 	}
 	kind, id, ok := strings.Cut(s, "::")
-	if !ok || strings.Contains(id, "::") {
+	if !ok || strings.Contains(id, "::") || strings.Contains(id, `"`) {
 		return uid, fmt.Errorf("%s is no entity that can be told from others", quote(s))
 	}
 	t, err := types.NewEntityType(kind)

@@ -13,8 +13,7 @@ import (
 // is in is known before, so policies are evaluated in a form that asks for a mark on the caller instead:
 // principal has "\x00in Group::\"x\"". Neither form can fail. A scope that selection has found to be true is left out.
 
-// markPrefix begins the names of marks. No text of a policy, a token or an entity gets at them: attributes of that kind
-// are not taken from there.
+// markPrefix begins the names of marks. Attributes of such a name are never taken from tokens or static entities.
 const markPrefix = "\x00in "
 
 func mark(uid types.EntityUID) types.String { return types.String(markPrefix + uid.String()) }

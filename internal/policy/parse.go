@@ -67,12 +67,17 @@ func parseText(place, text string) ([]policy, []wrong) {
 	}
 	var list []policy
 	var mistakes []wrong
+	failed := false
 	for i, s := range statements {
 		p, err := parseOne(s)
 		if err != nil {
-			mistakes = append(mistakes, *err)
+			if !failed || s.begins() { // else it is the rest of a policy that was cut in the wrong place
+				mistakes = append(mistakes, *err)
+			}
+			failed = true
 			continue
 		}
+		failed = false
 		p.found.Place = place
 		if p.found.ID == "" {
 			if p.found.ID = place; i > 0 {
@@ -181,7 +186,8 @@ func (s statement) blame(err error) *wrong {
 	case strings.HasPrefix(said, "duplicate"):
 		return &wrong{at + said, "keep one of them"}
 	case strings.HasPrefix(said, "`"):
-		return &wrong{at + strings.ReplaceAll(said, "`", ""), "functions are ip, decimal, datetime and duration; methods are contains, containsAll, containsAny, isEmpty, hasTag, getTag and those of decimals, addresses and times"}
+		name, what, _ := strings.Cut(said[1:], "`")
+		return &wrong{s.find(name).at() + name + what, "functions are ip, decimal, datetime and duration; methods are contains, containsAll, containsAny, isEmpty, hasTag, getTag and those of decimals, addresses and times"}
 	}
 	return &wrong{at + said, "see Cedar's grammar: https://docs.cedarpolicy.com/policies/syntax-grammar.html"}
 }

@@ -7,7 +7,7 @@
 // evaluated denies, and a permit that can't be evaluated does not permit.
 //
 // It must never show the text of a policy to a caller, look at a header, read a clock or the network, or change what it
-// is given. Judging calls allocates nothing that outlives them.
+// is given.
 package policy
 
 import (
@@ -77,8 +77,8 @@ type Policies struct {
 	nobody     *Principal
 }
 
-// New makes the policies of a proxy ready, or tells everything that is wrong with them. A name that stands in Cedar's
-// resource MCP::"<proxy>" is the proxy's own.
+// New makes the policies of a proxy ready, or tells everything that is wrong with them, in the order of the document.
+// Everything that is decided about is in MCP::"<proxy>".
 func New(a *config.Authz, proxy string) (*Policies, []Mistake) {
 	p := &Policies{groupClaim: a.GroupClaim, roleClaim: a.RoleClaim, groupType: a.GroupEntityType, multi: a.MultiValuedClaims}
 	p.self = types.NewEntityUID(typeProxy, types.String(proxy))

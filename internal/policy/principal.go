@@ -115,20 +115,19 @@ func several(raw any) ([]string, bool) {
 	return nil, false
 }
 
-// groups are the caller's, from the claims that are configured.
+// groups are the caller's: of the configured claim, or else of the first usual one that the token has; and of the role
+// claim.
 func (p *Policies) groups(claims map[string]any) []string {
-	var all []string
+	var found any
 	if p.groupClaim != "" {
-		v, _ := token.Claim(claims, p.groupClaim)
-		all = namesIn(v)
-	} else {
-		for _, name := range groupClaims {
-			if v := claims[name]; v != nil {
-				all = namesIn(v)
-				break
-			}
+		found, _ = token.Claim(claims, p.groupClaim)
+	}
+	for _, name := range groupClaims {
+		if found == nil {
+			found = claims[name]
 		}
 	}
+	all := namesIn(found)
 	if p.roleClaim != "" {
 		v, _ := token.Claim(claims, p.roleClaim)
 		all = append(all, namesIn(v)...)

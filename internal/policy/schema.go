@@ -18,10 +18,12 @@ import (
 //
 // Checked: the type of every entity; every action, where one that is decided under another name, such as
 // Action::"tools/call", is a mistake too; every attribute of principal, resource and context, by its name. An attribute
-// of a static entity counts for entities of its type.
+// of a static entity counts for entities of its type. Beside that Cedar's validator tells conditions that fail whatever
+// the call is (typecheck.go).
 //
-// Not checked: the names of claims and arguments, and what is within them; the types of values; the ids of entities
-// other than actions; attributes of other expressions, such as (if x then principal else resource).name.
+// Not checked: the names of claims and arguments, what is within them and of what type it is; comparisons with == of
+// values that are never equal, such as resource.readOnlyHint == "true"; the ids of entities other than actions;
+// attributes of other expressions, such as (if x then principal else resource).name; whether a tool exists.
 
 // decidedAs are methods that are decided under an action's own name.
 var decidedAs = map[string]string{
@@ -57,6 +59,9 @@ func (p *Policies) check() []Mistake {
 				mistakes = append(mistakes, Mistake{x.found.Place, x.source.find(spelled).at() + what, mend})
 			}
 		})
+		if !redefined(p.static) {
+			mistakes = append(mistakes, typecheck(x)...)
+		}
 	}
 	return mistakes
 }
@@ -77,7 +82,7 @@ func (p *Policies) vocabulary() *vocabulary {
 		v.actions[method] = true
 	}
 	ofResource := map[string]bool{"type": true}
-	for _, name := range []types.String{attrName, attrOperation, attrFeature, attrURI, attrReadOnly, attrDestructive, attrIdempotent, attrOpenWorld} {
+	for name := range closed {
 		ofResource[string(name)] = true
 	}
 	v.attributes = map[types.String]map[string]bool{"principal": {}, "resource": ofResource, "context": {}}

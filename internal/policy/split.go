@@ -15,6 +15,8 @@ const (
 	maxText = 1 << 20
 	// maxNesting bounds brackets within brackets; the parser works on its stack.
 	maxNesting = 100
+	// maxPath bounds a.b.c, whose tests with has grow with its square when they are parsed.
+	maxPath = 50
 	// maxTokens bounds one policy, since an expression without brackets can be nested too: !!!x.
 	maxTokens = 50_000
 )
@@ -142,13 +144,20 @@ func wordByte(c byte) bool {
 
 // oversize is the first token that is too deep or too far; nil if there is none.
 func (s statement) oversize() (*lexeme, string) {
-	depth := 0
+	depth, path := 0, 0
 	for i := range s.tokens {
 		switch s.tokens[i].text {
 		case "(", "[", "{":
 			depth++
 		case ")", "]", "}":
 			depth--
+		case ".":
+			if path++; i < 2 || s.tokens[i-2].text != "." {
+				path = 1
+			}
+		}
+		if path > maxPath {
+			return &s.tokens[i], fmt.Sprintf("a path of more than %d names", maxPath)
 		}
 		if depth > maxNesting {
 			return &s.tokens[i], fmt.Sprintf("brackets are nested more than %d deep", maxNesting)
@@ -158,6 +167,12 @@ func (s statement) oversize() (*lexeme, string) {
 		}
 	}
 	return nil, ""
+}
+
+// begins says whether it begins as a policy does.
+func (s statement) begins() bool {
+	first := s.tokens[0].text
+	return first == "@" || first == "permit" || first == "forbid"
 }
 
 // find is the first token that spells a word, as a name or as a string; else the first of all.

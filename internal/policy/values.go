@@ -25,7 +25,7 @@ const presentSuffix = "_present"
 
 // number is the value of a JSON number's text.
 func number(text string) types.Value {
-	if strings.IndexAny(text, ".eE") < 0 {
+	if !strings.ContainsAny(text, ".eE") {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 			return types.Long(n)
 		}

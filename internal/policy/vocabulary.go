@@ -46,6 +46,12 @@ const (
 	attrOpenWorld   types.String = "openWorldHint"
 )
 
+// closed are the attributes of resources that always have the same type.
+var closed = names{
+	attrName: true, attrOperation: true, attrFeature: true, attrURI: true,
+	attrReadOnly: true, attrDestructive: true, attrIdempotent: true, attrOpenWorld: true,
+}
+
 func isHint(name types.String) bool {
 	return name == attrReadOnly || name == attrDestructive || name == attrIdempotent || name == attrOpenWorld
 }
