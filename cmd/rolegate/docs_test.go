@@ -91,6 +91,8 @@ func TestEveryDocumentedCommandIsRun(t *testing.T) {
 		{"rolegate run -f /etc/rolegate/", TestCommandsOfOperationsAndHelp, ""},
 		{"rolegate run -f examples/aws.yaml", TestCommandsOfOperationsAndHelp, ""},
 		{"rolegate check -f examples/aws.yaml", TestCommandsOfOperationsAndHelp, ""},
+		{"rolegate explain -f examples/policy", TestExampleOfPolicies, ""},
+		{"rolegate policy test -f examples/policy", TestExampleOfPolicies, ""},
 		{"rolegate demo", TestCommandsOfTheDemo, ""}, // and demo.txtar
 	}
 	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))

@@ -1,6 +1,7 @@
 // Command rolegate is the front door: flags, signals and exit codes, nothing else.
 //
 // Exit codes: 0 success; 1 something went wrong while running; 2 a mistake in the documents or on the command line.
+// Explain and policy test have more, and say so.
 package main
 
 import (
@@ -76,9 +77,11 @@ temporary credentials, signs the request and forwards it, streaming the answer b
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newExplainCommand(), newPolicyCommand(), newDemoCommand(), newVersionCommand())
 	for _, c := range root.Commands() {
-		c.Args = noArguments
+		if c.Args == nil {
+			c.Args = noArguments
+		}
 	}
 	return root
 }

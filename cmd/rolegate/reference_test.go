@@ -51,11 +51,12 @@ func reference(root *cobra.Command) string {
 	return b.String()
 }
 
+// shown are the commands below one, each before those below it.
 func shown(root *cobra.Command) []*cobra.Command {
 	var all []*cobra.Command
 	for _, c := range root.Commands() {
 		if c.IsAvailableCommand() && c.Name() != "help" {
-			all = append(all, c)
+			all = append(append(all, c), shown(c)...)
 		}
 	}
 	return all

@@ -35,6 +35,7 @@ type Event struct {
 	Grant  sts.Grant
 	STS    sts.Source
 
+	Judged       bool           // policy was asked
 	Policies     []policy.Found // that determined the decision
 	PolicyErrors []policy.Found // that could not be evaluated
 	Hidden       int            // items of a list that the caller did not see

@@ -60,6 +60,7 @@ func (g *Gateway) authorize(r *http.Request, ev *audit.Event, session string) er
 	if err != nil {
 		return err
 	}
+	ev.Judged = true
 	who := g.know(ev.Caller).principal
 	for _, q := range queries {
 		known := true

@@ -76,6 +76,26 @@ func TestOneStepAway(t *testing.T) {
 			`{"sub":"eve","mfa":true}`, call, gateway.OutcomeDenied,
 			[]string{`set claim org to "engineering": allowed`},
 		},
+		"a claim is a string that should be a number": {
+			[]edit{policies(`permit(principal, action, resource) when { context.claim_level >= 3 };`)},
+			`{"sub":"eve","level":"4"}`, call, gateway.OutcomeDenied,
+			[]string{`make claim level 4; it is a string: allowed`},
+		},
+		"a claim is a string that should be a list": {
+			[]edit{policies(`permit(principal, action, resource) when { context.claim_teams.contains("blue") };`)},
+			`{"sub":"eve","teams":"blue"}`, call, gateway.OutcomeDenied,
+			[]string{`make claim teams ["blue"]; it is a string: allowed`},
+		},
+		"a claim is a word that should be true": {
+			[]edit{policies(`permit(principal, action, resource) when { principal.claim_office };`)},
+			`{"sub":"eve","office":"true"}`, call, gateway.OutcomeDenied,
+			[]string{`make claim office true; it is a string: allowed`},
+		},
+		"a claim is not there": {
+			[]edit{policies(`permit(principal, action, resource) when { principal.claim_office };`)},
+			`{"sub":"eve"}`, call, gateway.OutcomeDenied,
+			[]string{`make claim office true; it is missing: allowed`},
+		},
 		"a claim is in the way": {
 			[]edit{policies(`permit(principal, action, resource);`, `forbid(principal, action, resource) when { context has claim_guest && context.claim_guest == true };`)},
 			`{"sub":"eve"}`, call, gateway.OutcomeAllowed,

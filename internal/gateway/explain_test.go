@@ -269,3 +269,19 @@ func TestQuestionsThatCantBeAsked(t *testing.T) {
 		t.Errorf("no token: %+v", e)
 	}
 }
+
+// TestExplainTellsOfRenamedTools: a call is decided under the remote's name, and both are told.
+func TestExplainTellsOfRenamedTools(t *testing.T) {
+	r := rehearse(t, newWorld(t, fake.Options{}), spec("toolConfigRef: {name: tools}"), func(_ *fake.World, d string) string { return d + toolConfig },
+		policies(`@id("drop") permit(principal, action, resource == Tool::"drop_table") when { resource.destructiveHint };`))
+	q := gateway.Question{Claims: []byte(`{"sub":"ann"}`), Message: []byte(callTool("delete", "{}")), Hints: toolHints["drop_table"]}
+	e := explain(t, r, q)
+	want := &gateway.CallFacts{Kind: "request", Method: "tools/call", Target: "drop_table", Shown: "delete", Asked: true}
+	if d := cmp.Diff(want, e.Call); d != "" || e.Outcome != gateway.OutcomeAllowed {
+		t.Errorf("%s %s", e.Why, d)
+	}
+	q.Message = []byte(callTool("drop_table", "{}"))
+	if e = explain(t, r, q); e.Outcome != gateway.OutcomeDenied || e.Policy.Decided {
+		t.Errorf("%s, decided %v: %s", e.Outcome, e.Policy.Decided, e.Why)
+	}
+}

@@ -25,7 +25,7 @@ func (v *Verifier) caller(raw Raw, claims map[string]any, now time.Time) (*Calle
 	}
 	aud, ok := stringList(claims["aud"])
 	if !ok {
-		return nil, refuse(ResultClaims, "aud is missing, or neither a string nor a list of strings")
+		return nil, refuse(ResultClaims, "aud is missing, or neither a string nor a list of strings").in(CheckAudience)
 	}
 	if !slices.Contains(aud, v.audience) {
 		return nil, refuse(ResultAudience, "aud of the token: %s; configured audience: %q", clip(strings.Join(aud, " ")), v.audience)
@@ -39,12 +39,12 @@ func (v *Verifier) caller(raw Raw, claims map[string]any, now time.Time) (*Calle
 	}
 	if events, ok := claims["events"].(map[string]any); ok {
 		if _, ok := events[logoutEvent]; ok {
-			return nil, refuse(ResultType, "a logout token")
+			return nil, refuse(ResultType, "a logout token").in(CheckUse)
 		}
 	}
 	sub, ok := claims["sub"].(string)
 	if !ok || sub == "" {
-		return nil, refuse(ResultClaims, "sub is missing or not a string")
+		return nil, refuse(ResultClaims, "sub is missing or not a string").in(CheckSubject)
 	}
 	return &Caller{
 		Issuer:          v.issuer,
@@ -60,11 +60,11 @@ func (v *Verifier) caller(raw Raw, claims map[string]any, now time.Time) (*Calle
 func checkTimes(claims map[string]any, now time.Time) (time.Time, *refusal) {
 	exp, ok := numericDate(claims["exp"])
 	if !ok {
-		return time.Time{}, refuse(ResultClaims, "exp is missing or not a time")
+		return time.Time{}, refuse(ResultClaims, "exp is missing or not a time").in(CheckTimes)
 	}
 	if iat, present := claims["iat"]; present && iat != nil {
 		if _, ok := numericDate(iat); !ok {
-			return time.Time{}, refuse(ResultClaims, "iat is not a time")
+			return time.Time{}, refuse(ResultClaims, "iat is not a time").in(CheckTimes)
 		}
 	}
 	if !now.Before(exp.Add(leeway)) {
@@ -73,7 +73,7 @@ func checkTimes(claims map[string]any, now time.Time) (time.Time, *refusal) {
 	if nbf, present := claims["nbf"]; present && nbf != nil {
 		from, ok := numericDate(nbf)
 		if !ok {
-			return time.Time{}, refuse(ResultClaims, "nbf is not a time")
+			return time.Time{}, refuse(ResultClaims, "nbf is not a time").in(CheckTimes)
 		}
 		if now.Add(leeway).Before(from) {
 			return time.Time{}, refuse(ResultNotYet, "valid in %s", from.Sub(now).Round(time.Second))

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -51,6 +52,7 @@ var publicWords = map[string]string{
 // refusal is why a token is not accepted, until Verify or Bearer makes a fault of it.
 type refusal struct {
 	result string
+	check  string        // which check refused, where the result does not say; one of the Check words
 	hint   string        // for the operator; may quote the token's claims, never its text
 	cause  error         // may be nil
 	later  time.Duration // with ResultUnavailable
@@ -58,6 +60,12 @@ type refusal struct {
 
 func refuse(result, format string, args ...any) *refusal {
 	return &refusal{result: result, hint: fmt.Sprintf(format, args...)}
+}
+
+// in names the check that refused.
+func (r *refusal) in(check string) *refusal {
+	r.check = check
+	return r
 }
 
 func (r *refusal) because(err error) *refusal {
@@ -70,9 +78,10 @@ func (r *refusal) after(d time.Duration) *refusal {
 	return r
 }
 
-// reason carries the result word in the chain of a fault, for Result to find.
+// reason carries the result word in the chain of a fault, for Result to find, and the check, for Checks.
 type reason struct {
 	result string
+	check  string // one of the Check words
 	cause  error
 }
 
@@ -95,7 +104,7 @@ func (r *refusal) fault() *fault.Error {
 	case ResultAborted:
 		kind, challenge = fault.Aborted, ""
 	}
-	e := fault.New(kind, publicWords[r.result]).Because(&reason{r.result, r.cause}).Challenged(challenge).Later(r.later)
+	e := fault.New(kind, publicWords[r.result]).Because(&reason{r.result, cmp.Or(r.check, checkOf[r.result]), r.cause}).Challenged(challenge).Later(r.later)
 	if r.hint != "" {
 		e.Hint("%s", r.hint)
 	}

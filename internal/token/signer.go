@@ -81,5 +81,9 @@ func (r *ring) verdict(t *unverified, result string, failure error) *refusal {
 		return refuse(ResultUnavailable, "the key set of the provider could not be fetched; kid of the token: %s", clip(t.kid)).
 			because(failure).after(r.later())
 	}
-	return refuse(result, "kid of the token: %s, alg: %s", clip(t.kid), t.alg)
+	refused := refuse(result, "kid of the token: %s, alg: %s", clip(t.kid), t.alg)
+	if result == ResultAlgorithm {
+		refused.check = CheckKey // read let the algorithm pass; the key is for another
+	}
+	return refused
 }

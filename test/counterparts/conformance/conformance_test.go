@@ -201,11 +201,12 @@ func (f *front) point(t *testing.T, to, token string) {
 // chain is front, rolegate and judge before a server, in this order.
 type chain struct {
 	url   string // of the MCP endpoint, for the suite
+	gate  *lab.Gate
 	judge *lab.Judge
 }
 
-// newChain puts rolegate before the server whose MCP endpoint is at target.
-func newChain(t *testing.T, target string) chain {
+// newChain puts rolegate before the server whose MCP endpoint is at target. More are lines of the proxy's spec.
+func newChain(t *testing.T, target string, more ...string) chain {
 	t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
@@ -224,9 +225,10 @@ func newChain(t *testing.T, target string) chain {
 	if strings.Count(documents, line) != 1 {
 		t.Fatalf("the documents do not say %q", line)
 	}
-	g := lab.Serve(t, strings.Replace(documents, line, "remoteURL: "+j.URL()+u.EscapedPath(), 1), "", w.Env())
+	lines := append([]string{"remoteURL: " + j.URL() + u.EscapedPath()}, more...)
+	g := lab.Serve(t, strings.Replace(documents, line, strings.Join(lines, "\n  "), 1), "", w.Env())
 	f.point(t, strings.TrimSuffix(g.URL, "/mcp"), w.Token("ann"))
-	return chain{f.URL + "/mcp", j}
+	return chain{f.URL + "/mcp", g, j}
 }
 
 // through says how many requests reached the server, of one role only.

@@ -1,7 +1,11 @@
 package conformance_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net/http"
+	"regexp"
 	"testing"
 
 	"github.com/rolegate/rolegate/test/counterparts/lab"
@@ -38,6 +42,62 @@ func TestServer(t *testing.T) {
 			c := newChain(t, target)
 			same(t, "rolegate", direct, ask(c.url))
 			t.Logf("%d requests came through rolegate", c.through(t))
+
+			judged := newChain(t, target, permitAll...)
+			same(t, "rolegate with policies that permit all", direct, ask(judged.url))
+			t.Logf("%d requests came through rolegate, %d of them to learn annotations; decisions: %v", judged.through(t), judged.annotations(t), judged.decisions(t))
 		})
 	}
+}
+
+// permitAll is a policy set that permits all that the suite asks for: methods that are no calls, prompts or resources only
+// a policy permits that names them. Each list is filtered, and the last of the policies makes rolegate ask the server for
+// the annotations of its tools.
+var permitAll = []string{
+	"authzConfig:",
+	"  type: inline",
+	"  inline:",
+	"    policies:",
+	"      - permit (principal, action, resource);",
+	`      - permit (principal, action in [Action::"tasks/get", Action::"tasks/list", Action::"tasks/result", Action::"tasks/update"], resource);`,
+	`      - permit (principal, action in [Action::"tasks/cancel", Action::"unknown/method"], resource);`,
+	`      - permit (principal, action == Action::"call_tool", resource) when { resource has readOnlyHint && resource.readOnlyHint };`,
+}
+
+// annotations says how many requests were rolegate's own, for the annotations of tools.
+func (c chain) annotations(t *testing.T) (n int) {
+	t.Helper()
+	for _, r := range c.judge.Requests() {
+		if bytes.Contains(r.Body, []byte(`"rolegate-`)) {
+			n++
+		}
+	}
+	if n == 0 {
+		t.Error("rolegate did not ask for annotations")
+	}
+	return n
+}
+
+var decided = regexp.MustCompile(`(?m)^rolegate_policy_decisions_total\{decision="(\w+)"\} (\d+)$`)
+
+// decisions says how often policies said what.
+func (c chain) decisions(t *testing.T) map[string]string {
+	t.Helper()
+	resp, err := http.Get(c.gate.Admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, m := range decided.FindAllStringSubmatch(string(page), -1) {
+		all[m[1]] = m[2]
+	}
+	if all["allow"] == "" {
+		t.Errorf("policies allowed nothing: %v", all)
+	}
+	return all
 }
