@@ -100,7 +100,7 @@ func (r reader) read(message []byte) (saw reading) {
 	params := r.member(message, "params")
 	saw.method, saw.id = word(r.member(message, "method")), r.member(message, "id") != nil
 	saw.name, saw.uri = word(r.member(params, "name")), word(r.member(params, "uri"))
-	saw.mode = word(r.member(r.member(params, "arguments"), "mode"))
+	saw.mode = word(reader{first: r.first}.member(r.member(params, "arguments"), "mode")) // Mode is another argument
 	_ = json.Unmarshal(r.member(r.member(params, "notifications"), "resourceSubscriptions"), &saw.uris)
 	return saw
 }
@@ -176,6 +176,9 @@ var decoys = []string{
 	rpc("tools/list", `{}`), rpc("tasks/get", `{"taskId":"1"}`), rpc("call_tool", `{"name":"ok"}`), rpc("notifications/cancelled", `{}`), initialize,
 	rpc("subscriptions/listen", `{"notifications":{"resourceSubscriptions":["s3://b/k"]}}`),
 	rpc("subscriptions/listen", `{"notifications":{"resourceSubscriptions":["s3://b/k","file:///x"],"resourcesubscriptions":[]}}`),
+	rpc("subscriptions/listen", `{"notifications":{"resourceSubscriptions":["s3://b/k","file:///x"]}}`),
+	rpc("subscriptions/listen", `{"notifications":{"ResourceSubscriptions":["file:///x"]}}`), rpc("subscriptions/listen", `{"Notifications":{"resourceSubscriptions":["file:///x"]}}`),
+	rpc("tools/call", `{"name":"ok","Arguments":{"mode":"unsafe"}}`), rpc("tools/call", `{"Name":"ok","name":"ok"}`), rpc("tools/call", `{"Name":"bad"}`),
 	`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ok","name":"bad"}}`,
 	`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"bad","name":"ok"}}`,
 	`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ok","Name":"bad"}}`,

@@ -31,8 +31,8 @@ func (p *Policies) Decide(who *Principal, q Query) Decision {
 		k := &kinds[i]
 		req.Action, req.Resource = k.action, k.uid(q.Target)
 		c.selection, c.alive = p.selections[k.method], who.alive[i]()
-	} else {
-		req.Action, req.Resource = actionUID(q.Method), p.self
+	} else if req.Action, req.Resource = actionUID(q.Method), p.self; namesKind(req.Action) {
+		return Decision{} // no method is called so, and what a policy says of the action is not meant for it
 	}
 	c.action, c.resource = req.Action, req.Resource
 

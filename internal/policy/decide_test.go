@@ -276,3 +276,13 @@ func TestStatics(t *testing.T) {
 		}
 	}
 }
+
+// TestAMethodNamedAfterAnActionIsRefused: what a policy says of calling tools is not meant for a method of that name.
+func TestAMethodNamedAfterAnActionIsRefused(t *testing.T) {
+	p := compile(t, &config.Authz{Policies: []string{`permit(principal, action in [Action::"call_tool", Action::"get_prompt", Action::"read_resource"], resource);`}})
+	for _, method := range []string{"call_tool", "get_prompt", "read_resource"} {
+		if d := p.Decide(p.Principal(caller(t, `{}`)), policy.Query{Method: method}); d.Allowed {
+			t.Errorf("%s is let through", method)
+		}
+	}
+}

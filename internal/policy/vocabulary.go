@@ -84,6 +84,16 @@ func kindOf(method string) (int, bool) {
 	return 0, false
 }
 
+// namesKind says whether an action is that of a kind.
+func namesKind(action types.EntityUID) bool {
+	for i := range kinds {
+		if kinds[i].action == action {
+			return true
+		}
+	}
+	return false
+}
+
 // uid is the entity that stands for a target.
 func (k *kind) uid(target string) types.EntityUID {
 	if k.resource == typeResource {

@@ -146,11 +146,13 @@ func (w writer) one(kind string) string {
 // scope is the head of a policy, and the actions that it names.
 func (w writer) scope() (head string, names []string) {
 	principal := "principal"
-	switch w.IntN(9) {
+	switch w.IntN(10) {
 	case 0:
 		principal += " == " + w.one("Client")
 	case 1, 2:
 		principal += " in " + w.one("Group")
+	case 5:
+		principal += " in " + w.pick(uid("MCP", "gate"), uid("Tool", "weather"))
 	case 3:
 		principal += " is Client"
 	case 4:
@@ -173,7 +175,7 @@ func (w writer) scope() (head string, names []string) {
 	case 0, 1:
 		resource += " == " + w.one("Resource")
 	case 2:
-		resource += " in " + w.one("Resource")
+		resource += " in " + w.pick(w.one("Resource"), uid("MCP", "gate"), uid("MCP", "other"))
 	case 3:
 		resource += " is " + w.pick("Tool", "Prompt", "Resource", "MCP")
 	case 4:
@@ -201,9 +203,13 @@ func (w writer) policy(id string) written {
 	return w.annotate(p, head)
 }
 
-// wide permits all that the others leave open.
-func (w writer) wide(id string) written {
-	return w.annotate(written{id: id}, "(principal, action, resource)")
+// wide permits all that meets a condition; "" is none.
+func (w writer) wide(id, condition string) written {
+	head := "(principal, action, resource)"
+	if condition != "" {
+		head += "\nwhen { " + condition + " }"
+	}
+	return w.annotate(written{id: id}, head)
 }
 
 // annotate puts effect and annotations before the rest of a policy.
@@ -234,7 +240,11 @@ func (w writer) condition() string {
 		case w.chance(10):
 			parts[i] = w.about()
 		case w.chance(10):
-			parts[i] = "principal in " + w.one("Group")
+			parts[i] = w.pick("principal", "principal", "action", "resource") + " in " + w.pick(w.one("Group"), w.one(""), uid("MCP", "gate"), "["+w.one("Group")+", "+w.one("")+"]", "[]")
+		case w.chance(8):
+			on := w.pick("principal.claim_boss", "principal.claim_boss", "principal.boss", "resource.owner", uid("Tool", "weather"), uid("Client", "ann"))
+			there := on + " has " + w.pick("arg_m", "destructiveHint", "claim_team")
+			parts[i] = w.pick(there, there, w.ask(kind(w.IntN(int(kinds))), on), w.ask(long, on+".arg_n"), on+" in "+uid("MCP", "gate"))
 		default:
 			parts[i] = w.question(attributes[w.IntN(len(attributes))])
 		}

@@ -76,6 +76,40 @@ func value(v any, level int) (string, bool) {
 	return "", false
 }
 
+// literal is a value of Cedar's JSON as policies write it.
+func literal(value string) string {
+	d := json.NewDecoder(strings.NewReader(value))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		panic(err) // value wrote it
+	}
+	return spell(v)
+}
+
+func spell(v any) string {
+	switch v := v.(type) {
+	case string:
+		return quoted(v)
+	case []any:
+		list := make([]string, len(v))
+		for i, member := range v {
+			list[i] = spell(member)
+		}
+		return "[" + strings.Join(list, ", ") + "]"
+	case map[string]any:
+		if call, ok := v["__extn"].(map[string]any); ok {
+			return call["fn"].(string) + "(" + spell(call["arg"]) + ")"
+		}
+		list := []string{}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			list = append(list, quoted(name)+": "+spell(v[name]))
+		}
+		return "{" + strings.Join(list, ", ") + "}"
+	}
+	return fmt.Sprint(v)
+}
+
 // fraction is a number that is not written as an integer.
 func fraction(text string) string {
 	r, ok := new(big.Rat).SetString(text)
@@ -145,11 +179,7 @@ func (w world) of(claims map[string]any) members {
 
 // groups are those of the caller.
 func (w world) groups(claims map[string]any) (all []string) {
-	from := []string{w.authz.GroupClaim}
-	if w.authz.GroupClaim == "" {
-		from = []string{"groups", "roles", "cognito:groups"}
-	}
-	for _, name := range from {
+	for _, name := range []string{w.authz.GroupClaim, "groups", "roles", "cognito:groups"} {
 		if v := find(claims, name); v != nil {
 			all = names(v)
 			break

@@ -3,6 +3,8 @@ package cedar_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,14 +16,15 @@ const proxy = "gate"
 
 // world is one configuration: policies, entities, and how claims become groups.
 type world struct {
-	authz    config.Authz
-	policies []written
-	static   []static
+	authz     config.Authz
+	policies  []written
+	static    []static
+	questions []question
 }
 
-// newWorld makes a configuration.
-func (s source) newWorld() world {
-	w := world{authz: config.Authz{
+// newWorld makes a configuration, and n questions about it.
+func (s source) newWorld(n int) world {
+	w := world{questions: s.several(n), authz: config.Authz{
 		GroupClaim:        s.pick("", "", "roles", "realm_access.roles", "https://example.com/team"),
 		RoleClaim:         s.pick("", "", "tags", "team"),
 		GroupEntityType:   s.pick("THVGroup", "THVGroup", "Team"),
@@ -38,9 +41,14 @@ func (s source) newWorld() world {
 			if s.chance(50) {
 				id = fmt.Sprintf("p%d %s", len(w.policies), s.pick("", "é", `"`))
 			}
-			p := write.policy(id)
-			if wide && len(w.policies) == 0 {
-				p = write.wide(id)
+			var p written
+			switch {
+			case wide && len(w.policies) == 0:
+				p = write.wide(id, "")
+			case s.chance(15):
+				p = write.wide(id, w.exactly(s, w.questions[s.IntN(n)]))
+			default:
+				p = write.policy(id)
 			}
 			if id == "" {
 				p.id = fmt.Sprintf("policies[%d]", len(w.authz.Policies))
@@ -54,6 +62,24 @@ func (s source) newWorld() world {
 		w.authz.Policies = append(w.authz.Policies, strings.Join(texts, s.pick("\n", " ", "\n// and\n")))
 	}
 	return w
+}
+
+// exactly is a condition that one question meets: the context, or something in it, is this and nothing else.
+func (w world) exactly(s source, q question) string {
+	claims, args := w.of(q.claims), q.attributes()
+	all := maps.Clone(claims)
+	maps.Copy(all, args)
+	if s.chance(40) {
+		return "context == " + literal(object(all))
+	}
+	name := s.pick(slices.Sorted(maps.Keys(all))...)
+	on := "context"
+	if s.chance(40) {
+		if on = "principal"; claims[name] == "" {
+			on = "resource"
+		}
+	}
+	return attribute{on: on, name: name}.read(on) + " == " + literal(all[name])
 }
 
 // static is an entity of the configuration, its values in Cedar's JSON.
@@ -84,7 +110,7 @@ func (s source) statics(group string) (all []static) {
 		{kind: "Action", id: "tasks/get", parents: [][2]string{{"Action", "safe"}}},
 		{kind: "MCP", id: "gate", parents: [][2]string{{"MCP", "other"}}, attrs: members{"limit": "42"}},
 	} {
-		if s.chance(50) {
+		if s.chance(60) {
 			all = append(all, e)
 		}
 	}
