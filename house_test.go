@@ -27,13 +27,15 @@ var arrows = map[string][]string{
 	"internal/mcp":          {"config", "internal/fault"},
 	"internal/sts":          {"config", "internal/fault", "internal/token", "internal/sigv4"},
 	"internal/audit":        {"config", "internal/fault", "internal/token", "internal/mcp", "internal/policy", "internal/role", "internal/sts", "internal/telemetry"},
+	"internal/console":      {"config", "internal/fault", "internal/telemetry"},
 	"internal/outbound":     {"config", "internal/fault"},
 	"internal/policy":       {"config", "internal/fault", "internal/token", "internal/mcp"},
 	"internal/authserver":   {"config", "internal/fault", "internal/token"},
-	"internal/gateway":      {"config", "internal/fault", "internal/token", "internal/mcp", "internal/policy", "internal/role", "internal/sts", "internal/sigv4", "internal/outbound", "internal/audit", "internal/telemetry"},
+	"internal/gateway":      {"config", "internal/fault", "internal/token", "internal/mcp", "internal/policy", "internal/role", "internal/sts", "internal/sigv4", "internal/outbound", "internal/audit", "internal/console", "internal/telemetry"},
 	"internal/operator":     {"api", "config", "internal/role", "internal/policy", "internal/fault"},
+	"internal/telemetry":    {"config"},
 	"internal/fake":         {"internal/fake"},
-	"cmd/rolegate":          {"config", "internal/gateway", "internal/telemetry", "internal/authserver", "internal/mcp", "internal/fake"},
+	"cmd/rolegate":          {"config", "internal/audit", "internal/gateway", "internal/telemetry", "internal/authserver", "internal/mcp", "internal/fake"},
 	"cmd/rolegate-operator": {"internal/operator"},
 	"test":                  {"config", "internal", "api", "test"},
 }
@@ -43,10 +45,12 @@ var requestPath = []string{"gateway", "token", "mcp", "policy", "role", "sts", "
 
 // mayReveal are the files that may read what a secret type hides.
 var mayReveal = []string{
-	"internal/token/caller.go",    // hashes and compares it
-	"internal/token/read.go",      // parses it
-	"internal/sts/call.go",        // sends it to STS
-	"internal/gateway/gateway.go", // takes the session key from the configuration
+	"internal/token/caller.go",     // hashes and compares it
+	"internal/token/read.go",       // parses it
+	"internal/sts/call.go",         // sends it to STS
+	"internal/gateway/gateway.go",  // takes the session key from the configuration
+	"internal/console/door.go",     // compares the console's token
+	"internal/telemetry/export.go", // gives collectors their headers
 }
 
 const (

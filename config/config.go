@@ -18,14 +18,15 @@ package config
 
 // The API that the documents belong to. Every kind is accepted in both versions: one schema for all of them.
 const (
-	Group     = "toolhive.stacklok.dev"
-	Alpha     = Group + "/v1alpha1"
-	Beta      = Group + "/v1beta1"
-	KindProxy = "MCPRemoteProxy"        // a RemoteProxy
-	KindAuth  = "MCPExternalAuthConfig" // an ExternalAuth
-	KindOIDC  = "MCPOIDCConfig"         // an OIDCConfig
-	KindAuthz = "MCPAuthzConfig"        // an AuthzConfig
-	KindTools = "MCPToolConfig"         // a ToolConfig
+	Group         = "toolhive.stacklok.dev"
+	Alpha         = Group + "/v1alpha1"
+	Beta          = Group + "/v1beta1"
+	KindProxy     = "MCPRemoteProxy"        // a RemoteProxy
+	KindAuth      = "MCPExternalAuthConfig" // an ExternalAuth
+	KindOIDC      = "MCPOIDCConfig"         // an OIDCConfig
+	KindAuthz     = "MCPAuthzConfig"        // an AuthzConfig
+	KindTools     = "MCPToolConfig"         // a ToolConfig
+	KindTelemetry = "MCPTelemetryConfig"    // a TelemetryConfig
 )
 
 // Opaque is a setting whose content is not read here: any YAML. It keeps the JSON that it came from.

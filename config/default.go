@@ -28,7 +28,11 @@ func (p *RemoteProxy) Default() {
 	if p.AuthzConfig != nil {
 		p.AuthzConfig.setDefaults()
 	}
+	if p.Telemetry != nil && p.Telemetry.OpenTelemetry != nil {
+		p.Telemetry.OpenTelemetry.setDefaults()
+	}
 	p.Limits.setDefaults()
+	p.Audit.setDefaults()
 }
 
 func (l *Limits) setDefaults() {

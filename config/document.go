@@ -75,7 +75,7 @@ type proxySpec struct {
 // otherKinds are the kinds of the group that no proxy here is made from. They are skipped: what refers to them is
 // refused, or has no effect and says so.
 var otherKinds = []string{
-	"EmbeddingServer", "MCPGroup", "MCPRegistry", "MCPServer", "MCPServerEntry", "MCPTelemetryConfig", "MCPWebhookConfig",
+	"EmbeddingServer", "MCPGroup", "MCPRegistry", "MCPServer", "MCPServerEntry", "MCPWebhookConfig",
 	"VirtualMCPCompositeToolDefinition", "VirtualMCPServer",
 }
 
@@ -155,8 +155,11 @@ func (r *reader) document(n *yaml.Node) *document {
 	case d.kind == KindTools:
 		d.spec = readSpec[ToolConfig](r, n, d)
 		return r.named(n, d)
+	case d.kind == KindTelemetry:
+		d.spec = readSpec[TelemetryConfig](r, n, d)
+		return r.named(n, d)
 	default:
-		r.mistake(n, "kind", quote(d.kind)+" is not a kind of this API", strings.Join([]string{KindProxy, KindAuth, KindOIDC, KindAuthz}, ", ")+" or "+KindTools)
+		r.mistake(n, "kind", quote(d.kind)+" is not a kind of this API", strings.Join([]string{KindProxy, KindAuth, KindOIDC, KindAuthz, KindTools}, ", ")+" or "+KindTelemetry)
 	}
 	return nil
 }

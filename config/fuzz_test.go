@@ -1,7 +1,9 @@
 package config_test
 
 import (
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,5 +117,9 @@ func promised(t *testing.T, p *config.Proxy) {
 		t.Errorf("scopes of nobody's token: %+v", p)
 	case p.Limits.BodyTimeout.Std() <= 0, p.Limits.MaxBodyBytes <= 0, p.Limits.MaxConnections <= 0:
 		t.Errorf("no limit: %+v", p.Limits)
+	case p.Audit.MaxDataSize < 1, p.Audit.QueueSize < 16, p.Audit.OnFull == "":
+		t.Errorf("incomplete: %+v", p.Audit)
+	case slices.ContainsFunc(p.TrustedProxies, func(n netip.Prefix) bool { return !n.IsValid() || n.Bits() == 0 }):
+		t.Errorf("anybody is believed: %v", p.TrustedProxies)
 	}
 }

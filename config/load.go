@@ -202,6 +202,8 @@ func (l *loader) validate(d *document) {
 		s = clone(v)
 	case *ToolConfig:
 		s = clone(v)
+	case *TelemetryConfig:
+		s = clone(v)
 	}
 	s.Default()
 	places := map[string]*document{d.kind: d}
@@ -250,6 +252,9 @@ func (l *loader) resolve(d *document) *Proxy {
 	refs := map[string]*Ref{KindAuth: s.ExternalAuthConfigRef, KindAuthz: s.AuthzConfigRef, KindTools: s.ToolConfigRef}
 	if s.OIDCRef != nil {
 		refs[KindOIDC] = &Ref{Name: s.OIDCRef.Name}
+	}
+	if s.TelemetryConfigRef != nil {
+		refs[KindTelemetry] = &Ref{Name: s.TelemetryConfigRef.Name}
 	}
 	for kind, ref := range refs {
 		if ref != nil {

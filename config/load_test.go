@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -119,7 +120,7 @@ func fixture(t testing.TB, name string) string {
 }
 
 // plain compares proxies by their settings.
-var plain = cmp.Options{cmpopts.IgnoreUnexported(config.Proxy{}, config.Authz{}), cmp.AllowUnexported(config.Secret{})}
+var plain = cmp.Options{cmpopts.IgnoreUnexported(config.Proxy{}, config.Authz{}), cmp.AllowUnexported(config.Secret{}), cmpopts.EquateComparable(netip.Prefix{})}
 
 // The tutorial's two manifests, as written there with the placeholders filled in, load unchanged and say nothing.
 func TestTutorial(t *testing.T) {
@@ -149,7 +150,7 @@ func TestTutorial(t *testing.T) {
 			MaxBodyBytes: 8 << 20, MaxHeaderBytes: 64 << 10, HeaderTimeout: "10s", BodyTimeout: "30s", IdleTimeout: "2m",
 			WriteTimeout: "30s", ResponseTimeout: "5m", MaxConnections: 10000, MaxStreamsPerCaller: 100,
 		},
-		Audit: config.Audit{Enabled: true},
+		Audit: config.Audit{Enabled: true, MaxDataSize: 1024, OnFull: "block", QueueSize: 4096},
 	}
 	if diff := cmp.Diff(want, got, plain); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

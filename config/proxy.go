@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
@@ -41,6 +42,12 @@ type Proxy struct {
 	SessionKey Secret
 	Limits     Limits
 	Audit      Audit
+	// Telemetry says where metrics and traces go. Nil: the documents say nothing.
+	Telemetry *Telemetry
+	// TrustedProxies are the networks whose X-Forwarded-For is believed when a record names a source address.
+	TrustedProxies []netip.Prefix
+	// Console is the page that shows the life of the gateway. Nil: there is none.
+	Console *Console
 
 	places map[string]*document // by kind: where the settings were read from; nil without files
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,7 @@ type docField struct {
 type docType struct {
 	doc    string
 	fields []docField
+	embeds []string // types whose fields are fields of this one too
 }
 
 // chapters are the types of the reference page, in its order.
@@ -34,22 +36,26 @@ var chapters = []struct {
 	title, intro string
 	types        []string
 }{
-	{"MCPRemoteProxy", "One proxy. Names have at most 46 characters: lower-case letters, digits and hyphens.", []string{"RemoteProxy", "OIDC", "OIDCInline", "OIDCRef", "Unauthenticated", "ProxyAuthz", "AuthzInline", "AuthzConfigMap", "AuthzDocument", "Limits", "Audit"}},
+	{"MCPRemoteProxy", "One proxy. Names have at most 46 characters: lower-case letters, digits and hyphens.", []string{"RemoteProxy", "OIDC", "OIDCInline", "OIDCRef", "Unauthenticated", "ProxyAuthz", "AuthzInline", "AuthzConfigMap", "AuthzDocument", "Limits", "Audit", "ProxyTelemetry", "OpenTelemetry", "TracingExport", "SignalExport", "Prometheus", "ProxyConsole"}},
 	{"MCPOIDCConfig", "An identity provider that several proxies of a namespace share.", []string{"OIDCConfig"}},
 	{"MCPExternalAuthConfig", "What satisfies the remote; several proxies of a namespace can share it.", []string{"ExternalAuth", "AWSSTS", "RoleMapping"}},
 	{"MCPAuthzConfig", "What callers may do; several proxies of a namespace can share it.", []string{"AuthzConfig", "Cedar"}},
 	{"MCPToolConfig", "Which of the remote's tools are offered, and as what; several proxies of a namespace can share it.", []string{"ToolConfig", "ToolOverride"}},
+	{"MCPTelemetryConfig", "Where metrics and traces go; several proxies of a namespace can share it.", []string{"TelemetryConfig", "TelemetryRef", "SharedOpenTelemetry", "SensitiveHeader"}},
 	{"References", "A document names another by its name, and a Secret's or ConfigMap's value by name and key. They are looked for in the namespace of the document that names them.", []string{"Ref", "SecretKeyRef", "CABundleRef", "ConfigMapKeyRef"}},
 }
 
 // titles are the types' headings: what users of YAML know them as.
 var titles = map[string]string{
 	"RemoteProxy": "Spec of MCPRemoteProxy", "OIDC": "oidcConfig", "OIDCInline": "inline", "OIDCRef": "oidcConfigRef",
-	"Unauthenticated": "unauthenticated", "Limits": "limits", "Audit": "audit", "OIDCConfig": "Spec of MCPOIDCConfig",
+	"Unauthenticated": "unauthenticated", "Limits": "limits", "Audit": "audit", "ProxyConsole": "console", "OIDCConfig": "Spec of MCPOIDCConfig",
 	"ExternalAuth": "Spec of MCPExternalAuthConfig", "AWSSTS": "awsSts", "RoleMapping": "roleMappings",
 	"ProxyAuthz": "authzConfig", "AuthzInline": "Inline policies", "AuthzConfigMap": "ConfigMap of policies",
 	"AuthzDocument": "Document of policies", "AuthzConfig": "Spec of MCPAuthzConfig", "Cedar": "Policies",
 	"ToolConfig": "Spec of MCPToolConfig", "ToolOverride": "toolsOverride",
+	"ProxyTelemetry": "telemetry", "OpenTelemetry": "openTelemetry", "TracingExport": "tracing", "SignalExport": "metrics and logs",
+	"Prometheus": "prometheus", "TelemetryConfig": "Spec of MCPTelemetryConfig", "TelemetryRef": "telemetryConfigRef",
+	"SharedOpenTelemetry": "Shared openTelemetry", "SensitiveHeader": "sensitiveHeaders",
 	"Ref": "Document", "SecretKeyRef": "Secret", "CABundleRef": "CA bundle", "ConfigMapKeyRef": "ConfigMap",
 }
 
@@ -93,11 +99,27 @@ func schema(t *testing.T) map[string]docType {
 			}
 			spec := decl.Specs[0].(*ast.TypeSpec)
 			if s, ok := spec.Type.(*ast.StructType); ok {
-				types[spec.Name.Name] = docType{prose(decl.Doc), fields(s)}
+				types[spec.Name.Name] = docType{prose(decl.Doc), fields(s), embeds(s)}
 			}
 		}
 	}
+	for name, typ := range types {
+		for _, embedded := range typ.embeds {
+			typ.fields = append(slices.Clone(types[embedded].fields), typ.fields...)
+		}
+		types[name] = typ
+	}
 	return types
+}
+
+// embeds are the types that s embeds as parts of the same object.
+func embeds(s *ast.StructType) (names []string) {
+	for _, f := range s.Fields.List {
+		if id, ok := f.Type.(*ast.Ident); ok && len(f.Names) == 0 && f.Tag != nil {
+			names = append(names, id.Name)
+		}
+	}
+	return names
 }
 
 var (

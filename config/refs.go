@@ -19,12 +19,13 @@ func (l *loader) find(kind, namespace, name string) *document {
 // sources looks in the files and in the folder of references.
 func (l *loader) sources(namespace string) Sources {
 	return Sources{
-		ExternalAuth: finder[ExternalAuth](l, KindAuth, namespace),
-		OIDCConfig:   finder[OIDCConfig](l, KindOIDC, namespace),
-		AuthzConfig:  finder[AuthzConfig](l, KindAuthz, namespace),
-		ToolConfig:   finder[ToolConfig](l, KindTools, namespace),
-		Secret:       func(name, key string) ([]byte, error) { return l.value("secrets", name, key) },
-		ConfigMap:    func(name, key string) ([]byte, error) { return l.value("configmaps", name, key) },
+		ExternalAuth:    finder[ExternalAuth](l, KindAuth, namespace),
+		OIDCConfig:      finder[OIDCConfig](l, KindOIDC, namespace),
+		AuthzConfig:     finder[AuthzConfig](l, KindAuthz, namespace),
+		ToolConfig:      finder[ToolConfig](l, KindTools, namespace),
+		TelemetryConfig: finder[TelemetryConfig](l, KindTelemetry, namespace),
+		Secret:          func(name, key string) ([]byte, error) { return l.value("secrets", name, key) },
+		ConfigMap:       func(name, key string) ([]byte, error) { return l.value("configmaps", name, key) },
 	}
 }
 

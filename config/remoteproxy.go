@@ -6,6 +6,7 @@ package config
 // +kubebuilder:validation:XValidation:rule="has(self.remoteUrl) || has(self.remoteURL)",message="remoteUrl is required"
 // +kubebuilder:validation:XValidation:rule="!(has(self.oidcConfig) && has(self.oidcConfigRef))",message="only one of oidcConfig and oidcConfigRef may be set"
 // +kubebuilder:validation:XValidation:rule="!(has(self.authzConfig) && has(self.authzConfigRef))",message="only one of authzConfig and authzConfigRef may be set"
+// +kubebuilder:validation:XValidation:rule="!(has(self.telemetry) && has(self.telemetryConfigRef))",message="only one of telemetry and telemetryConfigRef may be set"
 // +kubebuilder:validation:XValidation:rule="has(self.oidcConfig) || has(self.oidcConfigRef) || (has(self.unauthenticated) && self.unauthenticated.acknowledge)",message="oidcConfig or oidcConfigRef is required, unless unauthenticated.acknowledge is true"
 type RemoteProxy struct {
 	// RemoteURL is the MCP endpoint that requests are forwarded to, such as "https://aws-mcp.us-east-1.api.aws/mcp".
@@ -90,23 +91,30 @@ type RemoteProxy struct {
 	// Audit says what is written down about requests.
 	// +optional
 	Audit Audit `json:"audit,omitzero"`
+	// TrustedProxies are the networks of the proxies in front of this one, such as "10.0.0.0/8". Where a request comes
+	// from one of them, the source address of its audit record is taken from X-Forwarded-For, up to the first address
+	// that is not in one of them. Default: none, and X-Forwarded-For is not believed.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	TrustedProxies []string `json:"trustedProxies,omitempty"`
+	// Console is the page of the admin address that shows what the gateway does. Default: there is none.
+	// +optional
+	Console *ProxyConsole `json:"console,omitempty"`
 
 	// AllowPrivateEndpoint changes nothing: where the remote may live is decided by who writes remoteUrl.
 	// +optional
 	AllowPrivateEndpoint bool `json:"allowPrivateEndpoint,omitempty"`
-	// TrustProxyHeaders is about X-Forwarded-*, which is never believed here.
+	// TrustProxyHeaders is about X-Forwarded-*, which changes no URL here.
 	// +optional
-	TrustProxyHeaders bool `json:"trustProxyHeaders,omitempty" inert:"X-Forwarded headers are never trusted, and the URLs that clients see come from resourceUrl"`
-	// Telemetry is where metrics and traces go.
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:pruning:PreserveUnknownFields
+	TrustProxyHeaders bool `json:"trustProxyHeaders,omitempty" inert:"the URLs that clients see come from resourceUrl, and X-Forwarded-For is believed only from trustedProxies, for the audit record"`
+	// Telemetry says where metrics and traces go. Default: metrics are served on the admin address, and what is sent
+	// is up to the environment variables OTEL_*. Read at start.
 	// +optional
-	Telemetry *Opaque `json:"telemetry,omitempty" inert:"this version exports no telemetry, its metrics are on the admin address"`
-	// TelemetryConfigRef names an MCPTelemetryConfig.
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:pruning:PreserveUnknownFields
+	Telemetry *ProxyTelemetry `json:"telemetry,omitempty"`
+	// TelemetryConfigRef names an MCPTelemetryConfig of the same namespace that says where metrics and traces go.
 	// +optional
-	TelemetryConfigRef *Opaque `json:"telemetryConfigRef,omitempty" inert:"this version exports no telemetry, its metrics are on the admin address"`
+	TelemetryConfigRef *TelemetryRef `json:"telemetryConfigRef,omitempty"`
 
 	// HeaderForward adds headers to what the remote gets.
 	// +kubebuilder:validation:Schemaless
@@ -150,13 +158,6 @@ type Cluster struct {
 type Unauthenticated struct {
 	// Acknowledge must be true: whoever reaches the port gets what the remote gives. Required.
 	Acknowledge bool `json:"acknowledge"`
-}
-
-// Audit says what is written down about requests.
-type Audit struct {
-	// Enabled turns audit events on.
-	// +optional
-	Enabled bool `json:"enabled,omitempty"`
 }
 
 // remote is the remote's URL and the spelling that it was given in.

@@ -13,12 +13,13 @@ import (
 //
 // +kubebuilder:object:generate=false
 type Sources struct {
-	ExternalAuth func(name string) (*ExternalAuth, error)
-	OIDCConfig   func(name string) (*OIDCConfig, error)
-	AuthzConfig  func(name string) (*AuthzConfig, error)
-	ToolConfig   func(name string) (*ToolConfig, error)
-	Secret       func(name, key string) ([]byte, error)
-	ConfigMap    func(name, key string) ([]byte, error)
+	ExternalAuth    func(name string) (*ExternalAuth, error)
+	OIDCConfig      func(name string) (*OIDCConfig, error)
+	AuthzConfig     func(name string) (*AuthzConfig, error)
+	ToolConfig      func(name string) (*ToolConfig, error)
+	TelemetryConfig func(name string) (*TelemetryConfig, error) // nil: none can be referred to
+	Secret          func(name, key string) ([]byte, error)
+	ConfigMap       func(name, key string) ([]byte, error)
 }
 
 // Resolve makes a proxy of its spec: fills in the defaults, validates it and everything that it refers to, and follows
@@ -53,6 +54,9 @@ func resolve(name, namespace string, spec *RemoteProxy, from Sources) (*Proxy, P
 		SessionKey:     r.sessionKey(spec.SessionKeyRef),
 		Limits:         spec.Limits,
 		Audit:          spec.Audit,
+		Telemetry:      r.telemetry(spec),
+		TrustedProxies: networks(spec.TrustedProxies),
+		Console:        r.console(spec.Console),
 		OIDC:           r.provider(spec),
 		AWSSTS:         r.awsSTS(spec),
 		Authz:          r.authz(spec),

@@ -37,6 +37,10 @@ func (p *RemoteProxy) Validate() Problems {
 	c.authz(p)
 	c.tools(p)
 	c.limits(&p.Limits)
+	c.audit(&p.Audit)
+	c.telemetry(p)
+	c.trustedProxies(p.TrustedProxies)
+	c.console(p.Console)
 	return c.problems
 }
 

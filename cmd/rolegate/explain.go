@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolegate/rolegate/internal/gateway"
-	"github.com/rolegate/rolegate/internal/mcp"
 )
 
 // The exit codes of explain and policy test, besides those of every command.
@@ -111,7 +110,7 @@ func (f *explainFlags) explain(ctx context.Context, stdin io.Reader, out, stderr
 	}
 }
 
-// rehearse loads the documents. Their mistakes are told, and exit code 1.
+// rehearse loads the documents. Their mistakes are told, with exit code 2.
 func (d *documents) rehearse(stderr io.Writer) (*gateway.Rehearsal, error) {
 	cfg, problems, err := d.load()
 	if err != nil {
@@ -163,7 +162,7 @@ func (f *explainFlags) question(stdin io.Reader) (q gateway.Question, err error)
 	case f.call != "":
 		q.Message, err = readInput(stdin, f.call)
 	}
-	mirror(q.Header, q.Message)
+	gateway.Mirror(q.Header, q.Message)
 	return q, err
 }
 
@@ -230,25 +229,4 @@ func message(method string, params callParams) ([]byte, error) {
 		Method  string     `json:"method"`
 		Params  callParams `json:"params"`
 	}{"2.0", 1, method, params})
-}
-
-// mirror sets the headers that a client of the stateless protocol repeats its message in. What is wrong with the
-// message the gateway tells.
-func mirror(h http.Header, body []byte) {
-	var m struct {
-		Method string `json:"method"`
-		Params struct {
-			Name string                     `json:"name"`
-			URI  string                     `json:"uri"`
-			Meta map[string]json.RawMessage `json:"_meta"`
-		} `json:"params"`
-	}
-	var version string
-	if json.Unmarshal(body, &m) != nil || json.Unmarshal(m.Params.Meta["io.modelcontextprotocol/protocolVersion"], &version) != nil {
-		return
-	}
-	h[mcp.HeaderVersion], h[mcp.HeaderMethod] = []string{version}, []string{m.Method}
-	if name := m.Params.Name + m.Params.URI; name != "" {
-		h[mcp.HeaderName] = []string{name}
-	}
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolegate/rolegate/config"
+	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/gateway"
 	"github.com/rolegate/rolegate/internal/telemetry"
 )
@@ -62,7 +65,7 @@ the command line.`,
 		Example: `  rolegate run -f examples/aws.yaml
   rolegate run -f /etc/rolegate/ --proxy aws-mcp-proxy --refs /etc/rolegate/refs --log-format json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.Context(), cmd.ErrOrStderr())
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f.flags(cmd)
@@ -90,8 +93,8 @@ func newLog(w io.Writer, format string, level slog.Level) (*slog.Logger, error) 
 	}
 }
 
-func (f *runFlags) run(ctx context.Context, out io.Writer) error {
-	stderr := telemetry.NewSpool(out)
+func (f *runFlags) run(ctx context.Context, out, errs io.Writer) error {
+	stderr := telemetry.NewSpool(errs)
 	defer stderr.Flush()
 	log, err := newLog(stderr, f.logFormat, f.logLevel)
 	if err != nil {
@@ -114,26 +117,83 @@ func (f *runFlags) run(ctx context.Context, out io.Writer) error {
 	warn(log, problems)
 	limitMemory(log)
 	b := readBuild()
-	g, problems := gateway.New(cfg, gateway.NewHouse(log, telemetry.NewMetrics(b.Version, b.Commit)), nil)
+	house, closeHouse, err := furnish(ctx, cfg, b, log, out)
+	if err != nil {
+		return err
+	}
+	defer closeHouse()
+	g, problems := gateway.New(cfg, house, nil)
 	if printProblems(stderr, problems); len(problems) > 0 {
 		return exitError{exitMistake}
 	}
+	f.settings.Version = b.Version
 	server, err := gateway.NewServer(g, f.settings)
 	if err != nil {
 		return err
 	}
-	go f.reloads(ctx, hangups, server, log)
+	go f.reloads(ctx, hangups, server, house.Book, log)
 	server.Announce(b.Version)
 	return server.Run(ctx)
 }
 
-// reloads reads the documents again at each SIGHUP.
-func (f *runFlags) reloads(ctx context.Context, hangups <-chan os.Signal, server *gateway.Server, log *slog.Logger) {
+// closeTime is how long records and telemetry may take to get away at the end.
+const closeTime = 10 * time.Second
+
+// furnish opens what outlives a configuration: where metrics, traces and records go.
+func furnish(ctx context.Context, cfg *config.Proxy, b build, log *slog.Logger, out io.Writer) (*gateway.House, func(), error) {
+	pipes, err := telemetry.Open(ctx, telemetry.Options{
+		Config: cfg.Telemetry, Proxy: cfg.Name, Version: b.Version, Commit: b.Commit, Instance: rand.Text(), Log: log,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	options := audit.Options{Settings: cfg.Audit, Component: cmp.Or(cfg.Audit.Component, cfg.Name), Stdout: out, Log: log}
+	if pipes.Records != nil {
+		options.Also = append(options.Also, exported{pipes.Records})
+	}
+	book, err := audit.Open(options)
+	if err != nil {
+		_ = pipes.Close(ctx)
+		return nil, nil, err
+	}
+	house := gateway.NewHouse(log, pipes.Metrics)
+	house.Tracing, house.Book = pipes.Tracing, book
+	return house, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		for _, end := range []func(context.Context) error{book.Close, pipes.Close} { // records go out through the pipes
+			if err := end(ctx); err != nil {
+				log.Error("not all could be written at the end", slog.Any(telemetry.KeyError, err))
+			}
+		}
+	}, nil
+}
+
+// exported sends records as log records of OpenTelemetry.
+type exported struct{ to *telemetry.Records }
+
+// Write is for the book.
+func (e exported) Write(ctx context.Context, batch []audit.Entry) error {
+	records := make([]telemetry.Record, len(batch))
+	for i, entry := range batch {
+		records[i] = telemetry.Record{
+			Time: entry.Time, Body: entry.Line, TraceID: entry.TraceID, SpanID: entry.SpanID,
+			Attributes: []slog.Attr{slog.String("rolegate.type", entry.Type), slog.String("rolegate.outcome", entry.Outcome)},
+		}
+	}
+	return e.to.Write(ctx, records)
+}
+
+// reloads reads the documents again at each SIGHUP, and opens the file of records anew.
+func (f *runFlags) reloads(ctx context.Context, hangups <-chan os.Signal, server *gateway.Server, book *audit.Book, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangups:
+		}
+		if err := book.Reopen(); err != nil {
+			log.Error("audit records still go to the old file", slog.Any(telemetry.KeyError, err))
 		}
 		cfg, problems, _ := f.load()
 		warn(log, problems)

@@ -3,9 +3,11 @@ package audit_test
 import (
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/mcp"
 	"github.com/rolegate/rolegate/internal/role"
@@ -31,5 +33,36 @@ func BenchmarkLog(b *testing.B) {
 				ev.Log(b.Context(), log)
 			}
 		})
+	}
+}
+
+// BenchmarkRecord is what the record of one allowed call costs: to make it, to encode it, and to hand it over.
+func BenchmarkRecord(b *testing.B) {
+	for name, a := range map[string]config.Audit{
+		"plain": {}, "chained": {TamperEvident: true}, "claims": {Claims: []string{"email", "groups"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			a.OnFull, a.QueueSize = "block", 4096
+			book := open(b, audit.Options{Stdout: io.Discard, Settings: a})
+			o, ev := options(a), allowed()
+			b.ReportAllocs()
+			for b.Loop() {
+				r := ev.Record(o)
+				book.Write(b.Context(), &r)
+			}
+			b.StopTimer()
+			shut(b, book)
+		})
+	}
+}
+
+// BenchmarkArguments is what recording arguments costs.
+func BenchmarkArguments(b *testing.B) {
+	params := []byte(`{"name":"aws___run_script","arguments":{"script":"` + strings.Repeat("print(1);", 50) + `","region":"us-east-1","api_key":"x","n":[1,2,3]}}`)
+	o := options(config.Audit{IncludeRequestData: true})
+	ev := &audit.Event{Call: &mcp.Call{Kind: mcp.Request, Method: "tools/call", Params: params}}
+	b.ReportAllocs()
+	for b.Loop() {
+		o.Read(ev)
 	}
 }

@@ -1,8 +1,11 @@
 // Package audit is the visitors' book: one Event per request, filled in as the request goes through the rooms and
-// closed by the door, whatever became of it.
+// closed by the door, whatever became of it; the line that it makes in the log; and the Record that it leaves in the
+// Book, for years.
 //
-// It promises exactly one record per request, also for those that were refused, panicked or were abandoned. It must
-// never hold the arguments of a call, a token or a credential.
+// It promises exactly one record per request, also for those that were refused, panicked or were abandoned; that what
+// is handed to the Book is written once, in order, in whole lines; and that a record which could not be written is
+// counted and announced. It must never hold a token, a credential or a session id, nor the arguments of a call unless
+// a setting asks for them, and then without what the setting redacts.
 package audit
 
 import (
@@ -27,13 +30,28 @@ type Event struct {
 	ID         string // made here; the answer carries it as X-Request-Id
 	HTTPMethod string
 	Path       string
-	RemoteAddr string
+	RemoteAddr string // of the connection
+	Source     string // address of the client, behind trusted proxies; "" where it is that of the connection
+	UserAgent  string
+	TraceID    string          // of the trace that the request belongs to: 32 hexadecimal digits; "" for none
+	SpanID     string          // of the request's own span: 16 hexadecimal digits; "" for none
+	Span       *telemetry.Span // nil where requests are not traced
 
 	Caller *token.Caller // nil until the token was verified
 	Call   *mcp.Call     // nil until the message was read
 	Role   role.Choice
 	Grant  sts.Grant
 	STS    sts.Source
+
+	ClientName    string // what the client calls itself
+	ClientVersion string
+	Session       string // digest of the MCP session's id, see SessionDigest; "": of the one that the Call has
+	Arguments     []byte // JSON, redacted; nil where they are not recorded
+	ArgumentsCut  bool   // Arguments is the beginning of what was sent
+
+	AccessKeyID  string // of the credentials that the call was signed with
+	AssumedRole  string // ARN of the assumed role, session name included, as STS gave it
+	STSRequestID string // of the call that the credentials come from
 
 	Judged       bool           // policy was asked
 	Policies     []policy.Found // that determined the decision
@@ -42,6 +60,8 @@ type Event struct {
 	Withheld     int            // messages that were not passed on, because they could not be understood
 
 	AWSRequestID string // of the remote's answer
+	RPCCode      int64  // of the JSON-RPC error that the remote answered with; 0 for none
+	IsError      bool   // the remote answered with a tool's result that says isError
 	Status       int
 	Bytes        int64
 	Stream       bool // the answer was server-sent events
@@ -88,10 +108,15 @@ func (e *Event) auth() string {
 func (e *Event) matchErrors() string {
 	var all []string
 	for _, m := range e.Role.Errors {
-		all = append(all, fmt.Sprintf("mapping %d: %s", m.Mapping, m.What))
+		all = append(all, matchError(m))
 	}
 	return strings.Join(all, ", ")
 }
+
+func matchError(m role.MatchError) string { return fmt.Sprintf("mapping %d: %s", m.Mapping, m.What) }
+
+// PolicyIDs lists the policies that determined the decision.
+func (e *Event) PolicyIDs() string { return named(e.Policies) }
 
 // named lists policies by their ids.
 func named(policies []policy.Found) string {

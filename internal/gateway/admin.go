@@ -2,10 +2,12 @@ package gateway
 
 import (
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
 
+	"github.com/rolegate/rolegate/internal/sts"
 	"github.com/rolegate/rolegate/internal/telemetry"
 )
 
@@ -15,6 +17,10 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { s.readiness(w) })
 	mux.Handle("GET /metrics", s.house.Metrics.Handler())
+	if s.house.Console != nil {
+		mux.Handle("/console", s.house.Console)
+		mux.Handle("/console/", s.house.Console)
+	}
 	return mux
 }
 
@@ -52,7 +58,26 @@ func (s *Server) registerGauges() {
 		}
 		return 0
 	})
-	m.Gauge(telemetry.MetricSTSEntries, "Callers and roles whose credentials are held.", func() float64 {
-		return float64(s.house.Vault.Stats().Entries)
+	for metric, g := range map[string]struct {
+		help string
+		read func(sts.Stats) float64
+	}{
+		telemetry.MetricSTSEntries:    {"Callers and roles whose credentials are held.", func(s sts.Stats) float64 { return float64(s.Entries) }},
+		telemetry.MetricSTSFlights:    {"Calls to STS that are under way or queued.", func(s sts.Stats) float64 { return float64(s.Flights) }},
+		telemetry.MetricSTSNextExpiry: {"Seconds until the first of the credentials held ends; no value where there are none.", nextExpiry},
+	} {
+		m.Gauge(metric, g.help, func() float64 { return g.read(s.house.Vault.Stats()) })
+	}
+	m.WatchAudit(func() telemetry.AuditFigures {
+		f := s.house.Book.Stats()
+		return telemetry.AuditFigures{Queued: f.Queued, Written: f.Written, Failed: f.Failed, Dropped: f.Dropped}
 	})
+}
+
+// nextExpiry is no number where nothing is held, and then there is no value.
+func nextExpiry(s sts.Stats) float64 {
+	if s.NextExpiry == 0 {
+		return math.NaN()
+	}
+	return s.NextExpiry.Seconds()
 }

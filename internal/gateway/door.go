@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"net/http"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/audit"
@@ -47,6 +46,7 @@ func (g *Gateway) door(w http.ResponseWriter, r *http.Request, serve func(http.R
 	ended := g.Metrics.Began()
 	defer ended()
 	ev := &audit.Event{Start: time.Now(), ID: rand.Text(), HTTPMethod: r.Method, Path: r.URL.Path, RemoteAddr: r.RemoteAddr}
+	g.arrived(ev, r)
 	out := &answer{ResponseWriter: w}
 	out.Header().Set("X-Request-Id", ev.ID)
 	if r.ContentLength != 0 {
@@ -65,8 +65,7 @@ func (g *Gateway) door(w http.ResponseWriter, r *http.Request, serve func(http.R
 		out.status = fault.Aborted.Status() // nobody is there to read an answer; the record should say so
 	}
 	ev.Status, ev.Bytes, ev.End = out.status, out.bytes, time.Now()
-	g.Metrics.Answered(ev.Decision(), strconv.Itoa(ev.Status), ev.Stream, ev.End.Sub(ev.Start))
-	ev.Log(r.Context(), g.Log)
+	g.over(ev, r)
 	if gone {
 		// Cutting the connection is the one honest way left to say that an answer is not whole; returning would send
 		// what net/http takes for an empty one.
@@ -98,5 +97,6 @@ func (g *Gateway) render(w *answer, r *http.Request, ev *audit.Event) {
 	if ev.Call != nil {
 		id = ev.Call.ID
 	}
+	ev.RPCCode = int64(f.RPCCode())
 	mcp.WriteError(w, f, id)
 }

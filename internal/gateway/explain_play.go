@@ -35,7 +35,7 @@ type Rehearsal struct {
 // NewRehearsal makes a Rehearsal of a proxy. The problems are those that New finds. Close it when done.
 func NewRehearsal(documents *config.Proxy) (*Rehearsal, config.Problems) {
 	quiet := *documents
-	quiet.Audit = config.Audit{} // nobody called, so nothing is to be recorded
+	quiet.Audit, quiet.Console = config.Audit{}, nil // nobody called, so nothing is to be recorded
 	cfg := &quiet
 	r := &Rehearsal{cfg: cfg, house: NewHouse(nil, telemetry.NewMetrics("", "")), remote: &understudy{}}
 	r.house.Vault = sts.Rehearse(func(sts.Request) {})

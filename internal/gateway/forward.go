@@ -17,6 +17,7 @@ import (
 	"github.com/rolegate/rolegate/internal/mcp"
 	"github.com/rolegate/rolegate/internal/sigv4"
 	"github.com/rolegate/rolegate/internal/sts"
+	"github.com/rolegate/rolegate/internal/telemetry"
 )
 
 const (
@@ -90,17 +91,34 @@ func (g *Gateway) attempt(ctx context.Context, ev *audit.Event, header http.Head
 	var lease *sts.Lease
 	if g.chooser != nil {
 		var err error
-		if lease, ev.STS, err = g.Vault.Credentials(ctx, ev.Caller, ev.Grant); err != nil {
+		step := ev.Span.Step(telemetry.StepSTS)
+		lease, ev.STS, err = g.Vault.Credentials(ctx, ev.Caller, ev.Grant)
+		step.Set(telemetry.AttrSource, string(ev.STS))
+		step.Set(telemetry.AttrRole, ev.Role.RoleARN)
+		if lease != nil {
+			step.Set(telemetry.AttrAWSRequest, lease.RequestID) // of the flight that was joined, or of an older one
+		}
+		step.End(failure(err))
+		if err != nil {
 			return nil, nil, err
 		}
+		ev.Lent(lease)
 		ctx = sigv4.With(ctx, lease.Credentials, ev.Call.Hash)
 	}
 	target := g.remote
 	for hop := 0; ; hop++ {
+		step := ev.Span.Step(telemetry.StepBackend)
+		ev.Span.Inject(step, header)
 		resp, err := g.seal.RoundTrip(request(ctx, target, header, ev.HTTPMethod, ev.Call))
 		if err != nil {
-			return nil, nil, unreachable(ctx, err)
+			err = unreachable(ctx, err)
+			step.End(failure(err))
+			return nil, nil, err
 		}
+		step.Set(telemetry.AttrServer, target.Hostname())
+		step.Set(telemetry.AttrAWSRequest, resp.Header.Get("X-Amzn-Requestid"))
+		step.SetInt(telemetry.AttrHTTPStatus, resp.StatusCode)
+		step.End("")
 		if resp.StatusCode < 200 || resp.StatusCode > 599 {
 			_ = resp.Body.Close()
 			return nil, nil, fault.New(fault.BadUpstream, "the remote MCP server's answer makes no sense").Hint("status %d", resp.StatusCode)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/audit"
+	"github.com/rolegate/rolegate/internal/console"
 	"github.com/rolegate/rolegate/internal/mcp"
 	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/role"
@@ -31,8 +32,13 @@ type House struct {
 	Metrics *telemetry.Metrics
 	Vault   *sts.Vault
 
+	Tracing *telemetry.Tracing // nil: requests are not traced
+	Book    *audit.Book        // nil: no records are kept
+	Console *console.Console   // nil: nobody can look
+
 	streams     *streams
 	annotations *annotations
+	known       *telemetry.Known
 	sessions    sessionKey // made at start; used where the documents name no key
 }
 
@@ -41,7 +47,7 @@ func NewHouse(log *slog.Logger, metrics *telemetry.Metrics) *House {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	h := &House{Log: log, Metrics: metrics, streams: newStreams(), annotations: newAnnotations(log), sessions: newSessionKey()}
+	h := &House{Log: log, Metrics: metrics, streams: newStreams(), annotations: newAnnotations(log), known: new(telemetry.Known), sessions: newSessionKey()}
 	h.Vault = sts.New(sts.Options{Log: log, OnCall: metrics.STSCalled, OnCache: metrics.STSCached})
 	return h
 }
@@ -60,16 +66,20 @@ type Gateway struct {
 	wire     *wire
 	seal     http.RoundTripper // the wire, behind the signature where there is one
 	binder   binder
+	records  *audit.RecordOptions // nil: none are made
 	limits   mcp.Limits
 	write    time.Duration
+	made     time.Time
 	metadata http.Handler
 }
 
 // New wires the rooms for cfg, taking over from previous (may be nil) what is still true. The problems are mistakes
 // that only compiling can find, such as in a matcher; with any the Gateway is nil.
 func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.Problems) {
-	g := &Gateway{House: house, cfg: cfg, write: cfg.Limits.WriteTimeout.Std()}
+	g := &Gateway{House: house, cfg: cfg, write: cfg.Limits.WriteTimeout.Std(), made: time.Now()}
 	g.limits = mcp.Limits{MaxBody: cfg.Limits.MaxBodyBytes, BodyTimeout: cfg.Limits.BodyTimeout.Std()}
+
+	g.records = recordOptions(cfg)
 
 	chooser, problems := newChooser(cfg)
 	policies, more := newPolicies(cfg.Authz, cfg.Name)

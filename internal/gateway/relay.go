@@ -61,8 +61,10 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, ev *audit.Event,
 			defer func() { _ = resp.Body.Close(); g.filtered(ev, filter) }()
 		}
 	}
+	watcher := watch(ev, resp)
+	defer func() { learn(ev, watcher) }()
 	w.WriteHeader(resp.StatusCode)
-	return g.copyBody(w, resp, ev.Stream, r.ProtoMajor > 1)
+	return g.copyBody(w, resp, watcher, ev.Stream, r.ProtoMajor > 1)
 }
 
 // isStream says whether a content type is that of server-sent events.
@@ -94,8 +96,8 @@ var (
 	bulkBuffers   = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 )
 
-func (g *Gateway) copyBody(w http.ResponseWriter, resp *http.Response, stream, multiplexed bool) error {
-	out := &bounded{to: w, ctl: http.NewResponseController(w), limit: g.write, quiet: stream || multiplexed}
+func (g *Gateway) copyBody(w http.ResponseWriter, resp *http.Response, watcher *mcp.Watcher, stream, multiplexed bool) error {
+	out := &bounded{to: w, watcher: watcher, ctl: http.NewResponseController(w), limit: g.write, quiet: stream || multiplexed}
 	if stream {
 		resp.Request = nil                           // a stream may last for hours; nobody asks any more what it answers
 		if err := out.write(nil, true); err != nil { // the headers, before the first event
@@ -118,6 +120,8 @@ type bounded struct {
 	ctl   *http.ResponseController
 	limit time.Duration
 	quiet bool // between two writes no deadline may stand
+
+	watcher *mcp.Watcher // sees what is written; nil: nobody does
 }
 
 // patient is a body that can be waited for without a buffer.
@@ -163,6 +167,9 @@ func (b *bounded) write(p []byte, flush bool) error {
 	_ = b.ctl.SetWriteDeadline(time.Now().Add(b.limit)) // where a connection has no deadlines there is no limit
 	if b.quiet {
 		defer func() { _ = b.ctl.SetWriteDeadline(time.Time{}) }()
+	}
+	if b.watcher != nil {
+		b.watcher.Write(p)
 	}
 	_, err := b.to.Write(p)
 	if err == nil && flush {

@@ -11,6 +11,7 @@ import (
 	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/role"
 	"github.com/rolegate/rolegate/internal/sts"
+	"github.com/rolegate/rolegate/internal/telemetry"
 	"github.com/rolegate/rolegate/internal/token"
 )
 
@@ -19,7 +20,10 @@ func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Eve
 	if preflight, err := g.checkOrigin(w, r); preflight || err != nil {
 		return err
 	}
-	if ev.Caller, err = g.verify(r); err != nil {
+	step := ev.Span.Step(telemetry.StepToken)
+	ev.Caller, err = g.verify(r)
+	step.End(failure(err))
+	if err != nil {
 		return err
 	}
 	if err = g.checkScopes(ev.Caller); err != nil {
@@ -35,6 +39,7 @@ func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Eve
 	if err != nil {
 		return err
 	}
+	g.understood(ev)
 	if err = g.tools.translate(ev.Call); err != nil {
 		return err
 	}
@@ -46,7 +51,11 @@ func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Eve
 		g.Metrics.SessionRefused()
 		return err
 	}
-	if err = g.authorize(r, ev, session); err != nil {
+	step = ev.Span.Step(telemetry.StepPolicy)
+	err = g.authorize(r, ev, session)
+	step.Set(telemetry.AttrPolicies, ev.PolicyIDs())
+	step.End(failure(err))
+	if err != nil {
 		return err
 	}
 	return g.forward(w, r, ev, session)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type Settings struct {
 	TLSKey       string        // file
 	DrainDelay   time.Duration // between SIGTERM and the last accepted connection
 	DrainTimeout time.Duration // for what is open to end, after that
+	Version      string        // of this build, for the console
 }
 
 // Server is the life of a process: listeners, reloads and an orderly end.
@@ -50,6 +52,7 @@ func NewServer(g *Gateway, s Settings) (*Server, error) {
 	srv := &Server{house: g.House, settings: s, opened: g.cfg}
 	srv.current.Store(g)
 	srv.registerGauges()
+	g.Metrics.Configured(g.cfg.Name, g.cfg.Hash())
 	if err := srv.open(g.cfg); err != nil {
 		g.Retire(nil)
 		return nil, err
@@ -67,8 +70,14 @@ func (s *Server) open(cfg *config.Proxy) (err error) {
 		return err
 	}
 	if s.settings.AdminListen != "" {
-		if s.admin, err = net.Listen("tcp", s.settings.AdminListen); err != nil {
+		if s.admin, err = net.Listen("tcp", s.settings.AdminListen); err == nil {
+			err = s.openConsole(s.settings.Version)
+		}
+		if err != nil {
 			_ = s.main.Close()
+			if s.admin != nil {
+				_ = s.admin.Close()
+			}
 			return err
 		}
 	}
@@ -115,6 +124,7 @@ func (s *Server) Reload(cfg *config.Proxy) {
 	s.current.Store(next)
 	old.Retire(next)
 	s.house.Metrics.Reloaded(nil)
+	s.house.Metrics.Configured(cfg.Name, cfg.Hash())
 	s.house.Log.Info("configuration reloaded", slog.String("proxy", cfg.Name))
 	for _, setting := range s.needRestart(cfg) {
 		s.house.Log.Warn("a setting that is read at start has changed", slog.String("setting", setting),
@@ -135,6 +145,9 @@ func (s *Server) needRestart(cfg *config.Proxy) []string {
 		"limits.idleTimeout":    was.IdleTimeout == now.IdleTimeout,
 		"limits.maxHeaderBytes": was.MaxHeaderBytes == now.MaxHeaderBytes,
 		"limits.maxConnections": was.MaxConnections == now.MaxConnections,
+		"audit":                 sameBook(s.opened.Audit, cfg.Audit),
+		"telemetry":             reflect.DeepEqual(s.opened.Telemetry, cfg.Telemetry),
+		"console":               reflect.DeepEqual(s.opened.Console, cfg.Console),
 	} {
 		if !same {
 			names = append(names, name)
@@ -142,6 +155,11 @@ func (s *Server) needRestart(cfg *config.Proxy) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// sameBook says whether two settings keep records in the same place and way. What they say about contents is read again.
+func sameBook(a, b config.Audit) bool {
+	return a.Enabled == b.Enabled && a.LogFile == b.LogFile && a.OnFull == b.OnFull && a.QueueSize == b.QueueSize && a.TamperEvident == b.TamperEvident
 }
 
 // Refused says that a configuration was not taken over, and why.

@@ -1,48 +1,97 @@
-// Package telemetry is the windows of rolegate: what is counted and what it is called.
-//
-// It promises that every metric and log key has one name, kept in names.go, and that no label value comes from a
-// client. It must never know a token, a credential or a claim.
 package telemetry
 
 import (
+	"context"
+	"math"
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/otlptranslator"
+	"go.opentelemetry.io/otel/attribute"
+	exporter "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/exemplar"
+	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-// Metrics are the instruments of one process.
+// Metrics are the instruments of one process: OpenTelemetry's, read by Prometheus on the admin address, and by whoever
+// else was named to Open.
 type Metrics struct {
-	registry      *prometheus.Registry
-	requests      *prometheus.CounterVec
-	duration      *prometheus.HistogramVec
-	inFlight      prometheus.Gauge
-	openStreams   prometheus.Gauge
-	verifications *prometheus.CounterVec
-	refreshes     *prometheus.CounterVec
-	roles         *prometheus.CounterVec
-	matcherErrors *prometheus.CounterVec
-	roleClaims    *prometheus.CounterVec
-	policies      *prometheus.CounterVec
-	policyTime    prometheus.Histogram
-	policyErrors  *prometheus.CounterVec
-	hidden        *prometheus.CounterVec
-	stsCalls      *prometheus.CounterVec
-	stsDuration   prometheus.Histogram
-	stsCache      *prometheus.CounterVec
-	sessions      prometheus.Counter
-	reloads       *prometheus.CounterVec
+	registry *prometheus.Registry
+	provider *sdk.MeterProvider
+	meter    metric.Meter
+	hidden   bool // nothing is served to Prometheus
+
+	requests      *counter
+	outcomes      *counter
+	duration      metric.Float64Histogram
+	streams       metric.Float64Histogram
+	http          *histogram[httpKey]
+	mcp           *histogram[mcpKey]
+	inFlight      atomic.Int64
+	openStreams   atomic.Int64
+	verifications *counter
+	refreshes     *counter
+	roles         *counter
+	matcherErrors *counter
+	roleClaims    *counter
+	policies      *counter
+	policyTime    metric.Float64Histogram
+	policyErrors  *counter
+	items         *counter
+	stsCalls      *counter
+	stsDuration   metric.Float64Histogram
+	stsCache      *counter
+	sessions      *counter
+	reloads       *counter
+	config        atomic.Pointer[metric.MeasurementOption]
+
+	ended, closed func() // of inFlight and openStreams: made once
+	mu            sync.Mutex
+	broken        error // the first instrument that could not be made
 }
 
-// NewMetrics makes the instruments; version and commit go into the build information.
+// NewMetrics makes the instruments, read by Prometheus alone; version and commit go into the build information.
 func NewMetrics(version, commit string) *Metrics {
+	m, _ := newMetrics(version, commit, resource.Empty()) // without readers of others there is nothing that can fail
+	return m
+}
+
+func newMetrics(version, commit string, from *resource.Resource, readers ...sdk.Reader) (*Metrics, error) {
 	m := &Metrics{registry: prometheus.NewRegistry()}
+	scraped, err := exporter.New(exporter.WithRegisterer(m.registry), exporter.WithoutScopeInfo(),
+		exporter.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes))
+	if err != nil {
+		return nil, err
+	}
+	options := []sdk.Option{sdk.WithResource(from), sdk.WithExemplarFilter(exemplar.AlwaysOffFilter), sdk.WithReader(scraped)}
+	for _, r := range readers {
+		options = append(options, sdk.WithReader(r))
+	}
+	m.provider = sdk.NewMeterProvider(options...)
+	m.meter = m.provider.Meter(scope, metric.WithInstrumentationVersion(version))
+	m.ended = func() { m.inFlight.Add(-1) }
+	m.closed = func() { m.openStreams.Add(-1) }
+	m.counters()
+	m.histograms()
+	m.level(MetricInFlight, "Requests being served, streams included.", &m.inFlight)
+	m.level(MetricOpenStreams, "Server-sent event streams open.", &m.openStreams)
+	m.info(version, commit)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m, m.broken
+}
+
+func (m *Metrics) counters() {
 	m.requests = m.counter(MetricRequests, "Requests to the MCP endpoint, by what became of them and by HTTP status.", "decision", "status")
-	m.duration = m.histogram(MetricRequestDuration, "Time from a request's first byte to its answer's last; streams apart.", "stream")
+	m.outcomes = m.counter(MetricOutcomes, "Requests by outcome, as audit records have it: success, denied, application_error (the remote, or a tool, says that it failed), failure, aborted.", "outcome")
 	m.verifications = m.counter(MetricTokenVerifications, "Bearer tokens judged, by result and by whether the verdict was remembered.", "result", "cached")
 	m.refreshes = m.counter(MetricKeySetRefreshes, "Fetches of the identity provider's key set.", "result")
 	m.roles = m.counter(MetricRoleChoices, "Role choices made for verified tokens, by role and reason.", "role", "reason")
@@ -50,116 +99,202 @@ func NewMetrics(version, commit string) *Metrics {
 	m.matcherErrors = m.counter(MetricMatcherErrors, "Matchers that failed while a role was chosen, by the mapping's index in the document.", "mapping", "why")
 	m.policies = m.counter(MetricPolicyDecisions, "Policy decisions about calls: allow, deny, or step_up where more scopes would do.", "decision")
 	m.policyErrors = m.counter(MetricPolicyErrors, "Policies that could not be evaluated for a call, by id and effect.", "policy", "effect")
-	m.hidden = m.counter(MetricListItemsHidden, "Items of lists that callers did not see, by the list's method; stream where another answer brought it.", "method")
-	m.policyTime = prometheus.NewHistogram(prometheus.HistogramOpts{Name: MetricPolicyDuration, Help: "Time of a policy decision.", Buckets: prometheus.ExponentialBuckets(0.000001, 4, 10)})
+	m.items = m.counter(MetricListItemsHidden, "Items of lists that callers did not see, by the list's method; stream where another answer brought it.", "method")
 	m.stsCalls = m.counter(MetricSTSCalls, "Calls to STS by result code.", "code")
 	m.stsCache = m.counter(MetricSTSCache, "Events of the credential cache.", "event")
 	m.reloads = m.counter(MetricConfigReloads, "Configuration reloads by result.", "result")
-	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{Name: MetricInFlight, Help: "Requests being served, streams included."})
-	m.openStreams = prometheus.NewGauge(prometheus.GaugeOpts{Name: MetricOpenStreams, Help: "Server-sent event streams open."})
-	m.sessions = prometheus.NewCounter(prometheus.CounterOpts{Name: MetricSessionsRefused, Help: "MCP session ids that were not the caller's, altered, or of another role."})
-	m.stsDuration = prometheus.NewHistogram(prometheus.HistogramOpts{Name: MetricSTSCallDuration, Help: "Duration of calls to STS, retries included.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 12)})
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: MetricBuildInfo, Help: "Always 1; the labels say which build this is.",
-		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "goversion": runtime.Version()},
-	})
-	info.Set(1)
-	m.registry.MustRegister(m.inFlight, m.openStreams, m.sessions, m.stsDuration, m.policyTime, info,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
+	m.sessions = m.counter(MetricSessionsRefused, "MCP session ids that were not the caller's, altered, or of another role.")
+	m.sessions.add(0) // there from the start, so that its first increase is seen
 }
 
-func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-	m.registry.MustRegister(c)
+func (m *Metrics) histograms() {
+	m.duration = m.histogram(MetricRequestDuration, "Time from a request's first byte to its answer's last; streams are apart.", prometheus.ExponentialBuckets(0.001, 2, 16))
+	m.streams = m.histogram(MetricStreamDuration, "Time from a request's first byte to the end of the stream that answers it.", prometheus.ExponentialBuckets(0.005, 4, 13))
+	m.policyTime = m.histogram(MetricPolicyDuration, "Time of a policy decision.", prometheus.ExponentialBuckets(0.000001, 4, 10))
+	m.stsDuration = m.histogram(MetricSTSCallDuration, "Duration of calls to STS, retries included.", prometheus.ExponentialBuckets(0.005, 2, 12))
+	m.http = newHistogram(httpKey.attributes, m.histogram(MetricHTTPDuration, "Duration of HTTP server requests.", httpBuckets))
+	m.mcp = newHistogram(mcpKey.attributes, m.histogram(MetricMCPDuration, "Duration of MCP requests and notifications, as the receiver sees it.", mcpBuckets))
+}
+
+// info makes the metrics that say what this is; they are always 1.
+func (m *Metrics) info(version, commit string) {
+	build := metric.WithAttributes(attribute.String("version", version), attribute.String("commit", commit), attribute.String("goversion", runtime.Version()))
+	m.observed(MetricBuildInfo, "Always 1; the labels say which build this is.", func(_ context.Context, o metric.Float64Observer) error {
+		o.Observe(1, build)
+		return nil
+	})
+	m.observed(MetricConfigInfo, "Always 1; the labels say which proxy this is, and a hash of the configuration that it serves.", func(_ context.Context, o metric.Float64Observer) error {
+		if config := m.config.Load(); config != nil {
+			o.Observe(1, *config)
+		}
+		return nil
+	})
+}
+
+func (m *Metrics) counter(metricName, help string, names ...string) *counter {
+	c := &counter{series[labels, count]{attributes: labelled(names...), fresh: newCount}}
+	name, unit := instrument(metricName)
+	_, err := m.meter.Int64ObservableCounter(name, metric.WithDescription(help), metric.WithUnit(unit), metric.WithInt64Callback(c.observe))
+	m.note(err)
 	return c
 }
 
-func (m *Metrics) histogram(name, help string, labels ...string) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)}, labels)
-	m.registry.MustRegister(h)
+func (m *Metrics) histogram(metricName, help string, buckets []float64) metric.Float64Histogram {
+	name, unit := instrument(metricName)
+	h, err := m.meter.Float64Histogram(name, metric.WithDescription(help), metric.WithUnit(unit), metric.WithExplicitBucketBoundaries(buckets...))
+	m.note(err)
 	return h
 }
 
-// Gauge registers a value that is read when the metrics are scraped.
-func (m *Metrics) Gauge(name, help string, read func() float64) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+// level is a number that goes up and down.
+func (m *Metrics) level(metricName, help string, n *atomic.Int64) {
+	name, unit := instrument(metricName)
+	_, err := m.meter.Int64ObservableUpDownCounter(name, metric.WithDescription(help), metric.WithUnit(unit),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(n.Load())
+			return nil
+		}))
+	m.note(err)
 }
 
-// Handler serves the metrics in Prometheus' text form.
+func (m *Metrics) observed(metricName, help string, callback metric.Float64Callback) {
+	name, unit := instrument(metricName)
+	_, err := m.meter.Float64ObservableGauge(name, metric.WithDescription(help), metric.WithUnit(unit), metric.WithFloat64Callback(callback))
+	m.note(err)
+}
+
+// note keeps the first error. An instrument comes back with its error, and does nothing.
+func (m *Metrics) note(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.broken == nil {
+		m.broken = err
+	}
+}
+
+// Gauge registers a value that is read when the metrics are collected. While read gives NaN the metric has no value.
+func (m *Metrics) Gauge(name, help string, read func() float64) {
+	m.observed(name, help, func(_ context.Context, o metric.Float64Observer) error {
+		if v := read(); !math.IsNaN(v) {
+			o.Observe(v)
+		}
+		return nil
+	})
+}
+
+// Handler serves the metrics in Prometheus' text form; 404 where the configuration says that they are not served.
 func (m *Metrics) Handler() http.Handler {
+	if m.hidden {
+		return http.NotFoundHandler()
+	}
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Configured says which proxy is served, under which configuration.
+func (m *Metrics) Configured(proxy, hash string) {
+	o := metric.WithAttributes(attribute.String("proxy", proxy), attribute.String("hash", hash))
+	m.config.Store(&o)
+}
+
+// AuditFigures are those of the book of audit records.
+type AuditFigures struct {
+	Queued                   int    // records that wait to be written
+	Written, Failed, Dropped uint64 // since the start
+}
+
+// WatchAudit counts audit records by what became of them; read is asked when the metrics are collected.
+func (m *Metrics) WatchAudit(read func() AuditFigures) {
+	written, failed, dropped := labelledResult("written"), labelledResult("failed"), labelledResult("dropped")
+	name, unit := instrument(MetricAuditRecords)
+	_, err := m.meter.Int64ObservableCounter(name, metric.WithDescription("Audit records, by what became of them: written, failed (a sink did not take it) or dropped (the queue was full)."),
+		metric.WithUnit(unit), metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			f := read()
+			o.Observe(int64(f.Written), written)
+			o.Observe(int64(f.Failed), failed)
+			o.Observe(int64(f.Dropped), dropped)
+			return nil
+		}))
+	m.note(err)
+	m.Gauge(MetricAuditQueue, "Audit records that wait to be written.", func() float64 { return float64(read().Queued) })
+}
+
+func labelledResult(result string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("result", result))
 }
 
 // Began counts a request in; the function it returns counts it out.
 func (m *Metrics) Began() (ended func()) {
-	m.inFlight.Inc()
-	return m.inFlight.Dec
+	m.inFlight.Add(1)
+	return m.ended
 }
 
-// Answered counts a request by its decision ("allowed" or the kind of the refusal) and its HTTP status.
+// Answered counts a request by its decision ("allowed" or the kind of the refusal) and its HTTP status. The duration of
+// a stream is kept apart from that of other answers.
 func (m *Metrics) Answered(decision, status string, stream bool, d time.Duration) {
-	m.requests.WithLabelValues(decision, status).Inc()
-	m.duration.WithLabelValues(yesNo(stream)).Observe(d.Seconds())
+	m.requests.add(1, decision, status)
+	if stream {
+		m.streams.Record(context.Background(), d.Seconds())
+		return
+	}
+	m.duration.Record(context.Background(), d.Seconds())
 }
+
+// Ended counts a request by its outcome, one of those that audit records have.
+func (m *Metrics) Ended(outcome string) { m.outcomes.add(1, outcome) }
 
 // StreamOpened counts a stream in; the function it returns counts it out.
 func (m *Metrics) StreamOpened() (closed func()) {
-	m.openStreams.Inc()
-	return m.openStreams.Dec
+	m.openStreams.Add(1)
+	return m.closed
 }
 
 // Verified counts a verdict on a token.
-func (m *Metrics) Verified(result string, cached bool) {
-	m.verifications.WithLabelValues(result, yesNo(cached)).Inc()
-}
+func (m *Metrics) Verified(result string, cached bool) { m.verifications.add(1, result, yesNo(cached)) }
 
 // Refreshed counts a fetch of the key set.
-func (m *Metrics) Refreshed(err error) { m.refreshes.WithLabelValues(result(err)).Inc() }
+func (m *Metrics) Refreshed(err error) { m.refreshes.add(1, result(err)) }
 
 // Reloaded counts a reload of the configuration.
-func (m *Metrics) Reloaded(err error) { m.reloads.WithLabelValues(result(err)).Inc() }
+func (m *Metrics) Reloaded(err error) { m.reloads.add(1, result(err)) }
 
 // RoleChosen counts a choice: the role's ARN, why (mapping, fallback, none), the role claim's state ("" where nothing
 // reads it).
 func (m *Metrics) RoleChosen(role, reason, claim string) {
-	m.roles.WithLabelValues(role, reason).Inc()
+	m.roles.add(1, role, reason)
 	if claim != "" {
-		m.roleClaims.WithLabelValues(claim).Inc()
+		m.roleClaims.add(1, claim)
 	}
 }
 
 // MatcherFailed counts a matcher that failed while a role was chosen: its index in the document and why, in fixed words.
 func (m *Metrics) MatcherFailed(mapping int, why string) {
-	m.matcherErrors.WithLabelValues(strconv.Itoa(mapping), why).Inc()
+	m.matcherErrors.add(1, strconv.Itoa(mapping), why)
 }
 
 // PolicyDecided counts a decision: allow, deny or step_up.
 func (m *Metrics) PolicyDecided(decision string, d time.Duration) {
-	m.policies.WithLabelValues(decision).Inc()
-	m.policyTime.Observe(d.Seconds())
+	m.policies.add(1, decision)
+	m.policyTime.Record(context.Background(), d.Seconds())
 }
 
 // PolicyFailed counts a policy that could not be evaluated: its id in the configuration, and permit or forbid.
-func (m *Metrics) PolicyFailed(id, effect string) { m.policyErrors.WithLabelValues(id, effect).Inc() }
+func (m *Metrics) PolicyFailed(id, effect string) { m.policyErrors.add(1, id, effect) }
 
 // ItemsHidden counts items of a list that a caller did not see: the list's method, or "stream" where
 // another answer brought it.
-func (m *Metrics) ItemsHidden(method string, n int) {
-	m.hidden.WithLabelValues(method).Add(float64(n))
-}
+func (m *Metrics) ItemsHidden(method string, n int) { m.items.add(int64(n), method) }
 
 // STSCalled counts a call to STS.
 func (m *Metrics) STSCalled(code string, d time.Duration) {
-	m.stsCalls.WithLabelValues(code).Inc()
-	m.stsDuration.Observe(d.Seconds())
+	m.stsCalls.add(1, code)
+	m.stsDuration.Record(context.Background(), d.Seconds())
 }
 
 // STSCached counts an event of the credential cache.
-func (m *Metrics) STSCached(event string) { m.stsCache.WithLabelValues(event).Inc() }
+func (m *Metrics) STSCached(event string) { m.stsCache.add(1, event) }
 
 // SessionRefused counts an MCP session id that was not the caller's.
-func (m *Metrics) SessionRefused() { m.sessions.Inc() }
+func (m *Metrics) SessionRefused() { m.sessions.add(1) }
 
 func result(err error) string {
 	if err != nil {

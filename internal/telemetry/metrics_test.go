@@ -1,12 +1,17 @@
 package telemetry_test
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"math"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,41 +24,112 @@ func scrape(m *telemetry.Metrics) string {
 	return w.Body.String()
 }
 
-// TestEveryMetricIsServed: each name in names.go stands for something that can be scraped.
-func TestEveryMetricIsServed(t *testing.T) {
-	m := telemetry.NewMetrics("v1", "abc")
+// used has something in every metric.
+func used(m *telemetry.Metrics) {
 	m.Began()
 	m.StreamOpened()
 	m.Answered("allowed", "200", false, time.Millisecond)
+	m.Answered("unauthenticated", "401", false, time.Millisecond)
+	m.Answered("allowed", "200", true, time.Hour)
+	m.Ended("success")
+	m.Operated(telemetry.Operation{HTTPMethod: "POST", TLS: true, Method: "tools/call", Duration: time.Millisecond, Ending: telemetry.Ending{Status: 200, ToolError: true}})
 	m.Verified("ok", true)
 	m.Refreshed(nil)
+	m.Refreshed(errors.New("away"))
 	m.Reloaded(nil)
 	m.RoleChosen("arn", "fallback", "missing")
 	m.MatcherFailed(1, "no such key")
+	m.PolicyDecided("deny", time.Microsecond)
+	m.PolicyFailed("policies[0]", "permit")
+	m.ItemsHidden("tools/list", 3)
 	m.STSCalled("ok", time.Millisecond)
 	m.STSCached("hit")
 	m.SessionRefused()
-	for _, name := range []string{telemetry.MetricKeySetAge, telemetry.MetricKeySetKeys, telemetry.MetricSTSEntries} {
+	m.Configured("aws", "0123")
+	m.WatchAudit(func() telemetry.AuditFigures {
+		return telemetry.AuditFigures{Queued: 1, Written: 2, Failed: 3, Dropped: 4}
+	})
+	for _, name := range []string{
+		telemetry.MetricKeySetAge, telemetry.MetricKeySetKeys, telemetry.MetricSTSEntries, telemetry.MetricSTSFlights, telemetry.MetricSTSNextExpiry,
+	} {
 		m.Gauge(name, "A gauge.", func() float64 { return 1 })
 	}
+}
+
+// TestEveryMetricIsServed: each name in names.go stands for something that can be scraped, under just that name.
+func TestEveryMetricIsServed(t *testing.T) {
+	m := telemetry.NewMetrics("v1", "abc")
+	used(m)
 	text := scrape(m)
 	file, err := parser.ParseFile(token.NewFileSet(), "names.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := 0
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{"target_info": true}
 	ast.Inspect(file, func(n ast.Node) bool {
-		if lit, ok := n.(*ast.BasicLit); ok && strings.HasPrefix(lit.Value, `"rolegate_`) {
-			name, _ := strconv.Unquote(lit.Value)
-			names++
-			if !strings.Contains(text, "# TYPE "+name+" ") {
-				t.Errorf("%s is not served", name)
-			}
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Metric") {
+			return true
+		}
+		name, _ := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		names[name] = true
+		if !strings.Contains(text, "# TYPE "+name+" ") || !strings.Contains(text, "# HELP "+name+" ") {
+			t.Errorf("%s is not served", name)
+		}
+		if !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/operations.md does not tell of %s", name)
 		}
 		return true
 	})
-	if names == 0 {
+	if len(names) < 25 {
 		t.Fatal("no names found")
+	}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(text, -1) {
+		if !names[m[1]] && !strings.HasPrefix(m[1], "go_") && !strings.HasPrefix(m[1], "process_") {
+			t.Errorf("%s is served, and names.go does not have it", m[1])
+		}
+	}
+	if strings.Contains(text, "otel_scope") {
+		t.Error("series have labels of OpenTelemetry's scopes")
+	}
+}
+
+func TestWhatIsServed(t *testing.T) {
+	m := telemetry.NewMetrics("v1", "abc")
+	used(m)
+	text := scrape(m)
+	for _, line := range []string{
+		`rolegate_requests_total{decision="unauthenticated",status="401"} 1`,
+		`rolegate_requests_total{decision="allowed",status="200"} 2`,
+		`rolegate_request_duration_seconds_count 2`,
+		`rolegate_stream_duration_seconds_count 1`,
+		`rolegate_stream_duration_seconds_sum 3600`,
+		`rolegate_requests_in_flight 1`,
+		`rolegate_open_streams 1`,
+		`rolegate_key_set_refreshes_total{result="error"} 1`,
+		`rolegate_list_items_hidden_total{method="tools/list"} 3`,
+		`rolegate_sessions_refused_total 1`,
+		`rolegate_audit_records_total{result="dropped"} 4`,
+		`rolegate_audit_queue_length 1`,
+		`rolegate_config_info{hash="0123",proxy="aws"} 1`,
+		`http_server_request_duration_seconds_count{error_type="tool_error",http_request_method="POST",http_response_status_code="200",url_scheme="https"} 1`,
+		`mcp_server_operation_duration_seconds_count{error_type="tool_error",mcp_method_name="tools/call",network_transport="tcp"} 1`,
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	m.Configured("aws", "4567")
+	m.Began()()
+	if text = scrape(m); strings.Contains(text, `hash="0123"`) || !strings.Contains(text, `hash="4567"`) {
+		t.Error("the configuration is still the old one")
+	}
+	if !strings.Contains(text, "rolegate_requests_in_flight 1\n") {
+		t.Error("a request that ended is in flight")
 	}
 }
 
@@ -62,5 +138,128 @@ func TestUnreadRoleClaimIsNotCounted(t *testing.T) {
 	m.RoleChosen("arn", "mapping", "")
 	if strings.Contains(scrape(m), telemetry.MetricRoleClaims+"{") {
 		t.Error("a claim that nothing reads was counted")
+	}
+}
+
+func TestAGaugeWithoutAValueIsNotServed(t *testing.T) {
+	m := telemetry.NewMetrics("v1", "abc")
+	v := math.NaN()
+	m.Gauge(telemetry.MetricSTSNextExpiry, "A gauge.", func() float64 { return v })
+	if strings.Contains(scrape(m), "\n"+telemetry.MetricSTSNextExpiry+" ") {
+		t.Error("served without a value")
+	}
+	v = 60
+	if !strings.Contains(scrape(m), "\n"+telemetry.MetricSTSNextExpiry+" 60\n") {
+		t.Error("not served with a value")
+	}
+}
+
+// TestLabelsOfClientsAreBounded: whatever a client calls its methods, there is one series for them; and where a list of
+// labels is long all the same, nothing that was counted is lost.
+func TestLabelsOfClientsAreBounded(t *testing.T) {
+	m := telemetry.NewMetrics("v1", "abc")
+	for i := range 3000 {
+		m.Operated(telemetry.Operation{HTTPMethod: "M" + strconv.Itoa(i), Method: "made/up" + strconv.Itoa(i), Ending: telemetry.Ending{Status: 200, Code: int64(i + 1)}})
+		m.PolicyFailed("policies["+strconv.Itoa(i)+"]", "permit")
+	}
+	text := scrape(m)
+	for _, line := range []string{
+		`http_server_request_duration_seconds_count{error_type="_OTHER",http_request_method="_OTHER",http_response_status_code="200",url_scheme="http"} 3000`,
+		`mcp_server_operation_duration_seconds_count{error_type="_OTHER",mcp_method_name="_OTHER",network_transport="tcp"} 3000`,
+		`rolegate_policy_errors_total{otel_metric_overflow="true"} 2000`,
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if n := strings.Count(text, "\nrolegate_policy_errors_total{"); n != 1001 {
+		t.Errorf("%d series", n)
+	}
+}
+
+func TestWhatFailed(t *testing.T) {
+	for _, c := range []struct {
+		ending telemetry.Ending
+		want   string
+	}{
+		{telemetry.Ending{Status: 200}, ``},
+		{telemetry.Ending{Status: 202}, ``},
+		{telemetry.Ending{Status: 403, Kind: "denied", Code: -32003}, `denied`},
+		{telemetry.Ending{Status: 200, Code: -32601}, `-32601`},
+		{telemetry.Ending{Status: 200, Code: 12345}, `_OTHER`},
+		{telemetry.Ending{Status: 200, ToolError: true}, `tool_error`},
+		{telemetry.Ending{Status: 503}, `503`},
+		{telemetry.Ending{Status: 404}, ``},
+	} {
+		m := telemetry.NewMetrics("v1", "abc")
+		m.Operated(telemetry.Operation{HTTPMethod: "POST", Method: "ping", Ending: c.ending})
+		got := ""
+		if found := regexp.MustCompile(`mcp_server_operation_duration_seconds_count\{error_type="([^"]*)"`).FindStringSubmatch(scrape(m)); found != nil {
+			got = found[1]
+		}
+		if got != c.want {
+			t.Errorf("%+v: %q, want %q", c.ending, got, c.want)
+		}
+	}
+}
+
+// TestNewsStreamsHaveNoDuration: a stream that waits for news would fill the last bucket of what others read as latency.
+func TestNewsStreamsHaveNoDuration(t *testing.T) {
+	m := telemetry.NewMetrics("v1", "abc")
+	m.Operated(telemetry.Operation{HTTPMethod: "GET", Listening: true, Duration: time.Hour, Ending: telemetry.Ending{Status: 200}})
+	m.Operated(telemetry.Operation{HTTPMethod: "DELETE", Ending: telemetry.Ending{Status: 200}})
+	text := scrape(m)
+	if strings.Contains(text, `http_request_method="GET"`) || !strings.Contains(text, `http_request_method="DELETE"`) {
+		t.Error(text)
+	}
+	if strings.Contains(text, "mcp_server_operation_duration_seconds_count") {
+		t.Error("an operation without a method")
+	}
+}
+
+func TestCountingIsExact(t *testing.T) {
+	m := telemetry.NewMetrics("v1", "abc")
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 1000 {
+				m.Answered("allowed", strconv.Itoa(200+i%20), false, time.Millisecond)
+				m.Began()()
+				if w == 0 && i%100 == 0 {
+					scrape(m)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	text := scrape(m)
+	for i := range 20 {
+		if line := `rolegate_requests_total{decision="allowed",status="` + strconv.Itoa(200+i) + `"} 400`; !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if !strings.Contains(text, "rolegate_request_duration_seconds_count 8000\n") || !strings.Contains(text, "rolegate_requests_in_flight 0\n") {
+		t.Error("durations or levels are off")
+	}
+}
+
+func TestCountingAllocatesNothing(t *testing.T) {
+	m := telemetry.NewMetrics("v1", "abc")
+	for name, count := range map[string]func(){
+		"Began":         func() { m.Began()() },
+		"StreamOpened":  func() { m.StreamOpened()() },
+		"Answered":      func() { m.Answered("allowed", "200", false, time.Millisecond) },
+		"Verified":      func() { m.Verified("ok", true) },
+		"RoleChosen":    func() { m.RoleChosen("arn", "mapping", "present") },
+		"PolicyDecided": func() { m.PolicyDecided("allow", time.Microsecond) },
+		"STSCached":     func() { m.STSCached("hit") },
+		"ItemsHidden":   func() { m.ItemsHidden("tools/list", 2) },
+		"Operated": func() {
+			m.Operated(telemetry.Operation{HTTPMethod: "POST", Method: "tools/call", Ending: telemetry.Ending{Status: 200}})
+		},
+	} {
+		if n := testing.AllocsPerRun(100, count); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }

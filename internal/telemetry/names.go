@@ -1,12 +1,17 @@
 package telemetry
 
-// Every metric is named here and nowhere else. Labels hold values from configuration or from fixed sets, never what a
-// client sent.
+import "strings"
+
+// Every metric is named here and nowhere else, as Prometheus shows it; instrument gives the name that OpenTelemetry has
+// for it. Labels hold values from configuration or from fixed sets, never what a client sent.
 const (
 	MetricBuildInfo          = "rolegate_build_info"
+	MetricConfigInfo         = "rolegate_config_info"
 	MetricConfigReloads      = "rolegate_config_reloads_total"
 	MetricRequests           = "rolegate_requests_total"
+	MetricOutcomes           = "rolegate_request_outcomes_total"
 	MetricRequestDuration    = "rolegate_request_duration_seconds"
+	MetricStreamDuration     = "rolegate_stream_duration_seconds"
 	MetricInFlight           = "rolegate_requests_in_flight"
 	MetricOpenStreams        = "rolegate_open_streams"
 	MetricTokenVerifications = "rolegate_token_verifications_total"
@@ -24,7 +29,70 @@ const (
 	MetricSTSCallDuration    = "rolegate_sts_call_duration_seconds"
 	MetricSTSCache           = "rolegate_sts_cache_events_total"
 	MetricSTSEntries         = "rolegate_sts_cache_entries"
+	MetricSTSFlights         = "rolegate_sts_flights"
+	MetricSTSNextExpiry      = "rolegate_sts_next_expiry_seconds"
 	MetricSessionsRefused    = "rolegate_sessions_refused_total"
+	MetricAuditRecords       = "rolegate_audit_records_total"
+	MetricAuditQueue         = "rolegate_audit_queue_length"
+
+	// Of OpenTelemetry's semantic conventions for HTTP and for MCP.
+	MetricHTTPDuration = "http_server_request_duration_seconds"
+	MetricMCPDuration  = "mcp_server_operation_duration_seconds"
+)
+
+// instrument is what OpenTelemetry calls a metric, and its unit: rolegate_sts_calls_total is rolegate.sts_calls, and
+// rolegate_request_duration_seconds is rolegate.request_duration in s. The way back is that of the exporter for
+// Prometheus, and of everybody who translates names as it does.
+func instrument(metric string) (name, unit string) {
+	switch metric {
+	case MetricHTTPDuration:
+		return "http.server.request.duration", "s"
+	case MetricMCPDuration:
+		return "mcp.server.operation.duration", "s"
+	}
+	name = strings.Replace(strings.TrimSuffix(metric, "_total"), "rolegate_", "rolegate.", 1)
+	if bare, ok := strings.CutSuffix(name, "_seconds"); ok {
+		return bare, "s"
+	}
+	return name, ""
+}
+
+// The names of OpenTelemetry's semantic conventions that spans and metrics here have.
+const (
+	attrMethod          = "mcp.method.name"
+	attrSession         = "mcp.session.id"
+	attrVersion         = "mcp.protocol.version"
+	attrResource        = "mcp.resource.uri"
+	attrTool            = "gen_ai.tool.name"
+	attrPrompt          = "gen_ai.prompt.name"
+	attrOperation       = "gen_ai.operation.name"
+	attrRPCID           = "jsonrpc.request.id"
+	attrRPCStatus       = "rpc.response.status_code"
+	attrErrorType       = "error.type"
+	attrHTTPMethod      = "http.request.method"
+	attrScheme          = "url.scheme"
+	attrPath            = "url.path"
+	attrTransport       = "network.transport"
+	attrOverflow        = "otel.metric.overflow"
+	attrService         = "service.name"
+	attrServiceVersion  = "service.version"
+	attrServiceInstance = "service.instance.id"
+	attrRequestID       = "rolegate.request_id"
+
+	other       = "_OTHER" // what is not in a fixed set
+	failureTool = "tool_error"
+	scope       = "github.com/rolegate/rolegate"
+)
+
+// The attributes of steps.
+const (
+	AttrHTTPStatus = "http.response.status_code" // of the backend's answer
+	AttrServer     = "server.address"            // the backend's host
+	AttrAWSRequest = "aws.request_id"            // of the backend's answer; at sts, of the call of STS, which all who joined its flight share
+	AttrSource     = "rolegate.sts.source"       // hit, miss, joined or refused
+	AttrRole       = "rolegate.role"             // ARN of the role chosen
+	AttrDecision   = "rolegate.policy.decision"  // allow, deny or step_up
+	AttrPolicies   = "rolegate.policy.ids"       // that determined it
 )
 
 // Every key of a log line is named here and nowhere else.

@@ -1,0 +1,176 @@
+package audit
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/rolegate/rolegate/internal/telemetry"
+)
+
+// The writer: one goroutine that gathers what came within a few milliseconds, links it, and writes it in one piece.
+
+func (b *Book) run() {
+	defer close(b.done)
+	pause := time.NewTimer(time.Hour)
+	defer pause.Stop()
+	for {
+		select {
+		case <-b.wake:
+			b.gather(pause)
+		case <-b.closing:
+		}
+		if b.flush() {
+			continue
+		}
+		select {
+		case <-b.closing:
+		default:
+			continue
+		}
+		if b.end() {
+			return
+		}
+		time.Sleep(time.Millisecond) // those who wait for room are about to use it
+	}
+}
+
+// gather waits for more to come, unless there is much, or the end is near.
+func (b *Book) gather(pause *time.Timer) {
+	pause.Reset(gatherTime)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-b.hurry:
+	case <-b.closing:
+	}
+}
+
+// flush writes what waits. It is false where there was nothing, or where writing was given up.
+func (b *Book) flush() bool {
+	b.mu.Lock()
+	b.announce()
+	lines, entries := b.lines, b.entries
+	b.lines, b.entries = b.spareLines[:0], b.spareEntries[:0]
+	b.mu.Unlock()
+	if len(entries) == 0 {
+		b.spareLines, b.spareEntries = lines, entries
+		return false
+	}
+	size := len(lines)
+	out := b.link(lines, entries)
+	for _, s := range b.also {
+		s.add(out, entries)
+	}
+	err := b.put(out)
+	b.spare(lines, entries)
+	if err != nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over { // counted as lost by then
+		return false
+	}
+	b.written.Add(uint64(len(entries)))
+	b.queued -= len(entries)
+	b.bytes -= size
+	if b.room != nil {
+		close(b.room)
+		b.room = nil
+	}
+	if b.missing > 0 {
+		poke(b.wake)
+	}
+	return true
+}
+
+// link gives what is to be written, and tells the entries where they end in it.
+func (b *Book) link(lines []byte, entries []Entry) []byte {
+	if b.chain == nil {
+		return lines
+	}
+	begin, out := 0, b.linked[:0]
+	for i := range entries {
+		out = append(b.chain.append(out, lines[begin:entries[i].end-1]), '\n')
+		begin, entries[i].end = entries[i].end, len(out)
+	}
+	b.linked = out
+	return out
+}
+
+// spare keeps memory for the next time, if it is not much.
+func (b *Book) spare(lines []byte, entries []Entry) {
+	const most = 1 << 20
+	clear(entries)
+	b.spareLines, b.spareEntries = lines, entries
+	if cap(lines) > most {
+		b.spareLines = nil
+	}
+	if cap(entries) > most/128 {
+		b.spareEntries = nil
+	}
+	if cap(b.linked) > most {
+		b.linked = nil
+	}
+}
+
+// put writes until everything is written, however often it takes, or Close gives up. The first failure of a stretch and
+// its end are logged.
+func (b *Book) put(out []byte) error {
+	var since time.Time
+	for off, pause := 0, 50*time.Millisecond; ; pause = min(2*pause, patience) {
+		var err error
+		if off, err = b.to.write(out, off); err == nil {
+			break
+		}
+		b.failed.Add(1)
+		if since.IsZero() {
+			since = time.Now()
+			b.log.Error("audit records can't be written", slog.String(telemetry.KeyError, err.Error()),
+				slog.String(telemetry.KeyHint, "it is tried again until it works; meanwhile records wait, then audit.onFull says what happens"))
+		}
+		if !b.pause(pause) {
+			return errAbandoned
+		}
+	}
+	if !since.IsZero() {
+		b.log.Warn("audit records are written again", slog.Duration("after", time.Since(since)))
+	}
+	return nil
+}
+
+// pause is over early when the file was opened anew. It is false when writing is given up.
+func (b *Book) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-b.again:
+	case <-b.abandoned:
+		return false
+	}
+	return true
+}
+
+// end ends the writer if nothing came meanwhile.
+func (b *Book) end() bool {
+	b.mu.Lock()
+	if !b.over && (len(b.entries) > 0 || b.missing > 0 || b.waiters > 0) {
+		b.mu.Unlock()
+		return false
+	}
+	b.over = true
+	if b.room != nil {
+		close(b.room)
+		b.room = nil
+	}
+	b.mu.Unlock()
+	if err := b.to.close(); err != nil {
+		b.failed.Add(1)
+		b.log.Error("audit records can't be written", slog.String(telemetry.KeyError, err.Error()))
+	}
+	for _, s := range b.also {
+		s.close()
+	}
+	return true
+}

@@ -1,0 +1,128 @@
+package telemetry
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// The metrics of OpenTelemetry's semantic conventions: http.server.request.duration (HTTP, stable) and
+// mcp.server.operation.duration (MCP, in development), with the buckets that the conventions advise.
+var (
+	httpBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+	mcpBuckets  = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300}
+)
+
+// httpMethods are those that the conventions know: RFC 9110 and PATCH.
+var httpMethods = []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
+
+// mcpMethods are the methods of MCP, of every version, that a client or a server may send.
+var mcpMethods = map[string]bool{
+	"completion/complete": true, "elicitation/create": true, "initialize": true, "logging/setLevel": true,
+	"notifications/cancelled": true, "notifications/elicitation/complete": true, "notifications/initialized": true,
+	"notifications/message": true, "notifications/progress": true, "notifications/prompts/list_changed": true,
+	"notifications/resources/list_changed": true, "notifications/resources/updated": true,
+	"notifications/roots/list_changed": true, "notifications/tasks/status": true, "notifications/tools/list_changed": true,
+	"ping": true, "prompts/get": true, "prompts/list": true, "resources/list": true, "resources/read": true,
+	"resources/subscribe": true, "resources/templates/list": true, "resources/unsubscribe": true, "roots/list": true,
+	"sampling/createMessage": true, "server/discover": true, "subscriptions/listen": true, "tasks/cancel": true,
+	"tasks/get": true, "tasks/list": true, "tasks/result": true, "tasks/update": true, "tools/call": true, "tools/list": true,
+}
+
+// rpcCodes are the error codes of JSON-RPC and of MCP. Remotes may make up others.
+var rpcCodes = []int64{-32700, -32600, -32601, -32602, -32603, -32000, -32001, -32002, -32003, -32004, -32042, -32800}
+
+// Ending is what became of a request.
+type Ending struct {
+	Status    int    // of HTTP
+	Kind      string // of the gateway's refusal, such as "denied"; "" for none
+	Public    string // the words of that refusal which the caller read
+	Code      int64  // of the JSON-RPC error in the answer, the gateway's or the remote's; 0 for none
+	ToolError bool   // the result says isError
+}
+
+// failure is error.type: the kind of our refusal, the code of the remote's error, or tool_error; "" where nothing failed.
+func (e Ending) failure() string {
+	switch {
+	case e.Kind != "":
+		return e.Kind
+	case e.ToolError:
+		return failureTool
+	case e.Code != 0 && slices.Contains(rpcCodes, e.Code):
+		return strconv.FormatInt(e.Code, 10)
+	case e.Code != 0:
+		return other
+	case e.Status >= 500:
+		return strconv.Itoa(e.Status)
+	}
+	return ""
+}
+
+// Operation is a request that was answered, as the semantic conventions see it.
+type Operation struct {
+	Ending
+	HTTPMethod string
+	TLS        bool
+	Method     string        // of JSON-RPC; "" where the request has none, or it was not read
+	Listening  bool          // a stream that waits for news, whose duration says nothing
+	Duration   time.Duration // from first byte to last
+}
+
+// Operated counts a request for the semantic conventions' metrics. A method of HTTP or of MCP that is not a known one
+// is _OTHER there.
+func (m *Metrics) Operated(o Operation) {
+	if o.Listening {
+		return
+	}
+	failure := o.failure()
+	m.http.record(o.Duration.Seconds(), httpKey{oneOf(o.HTTPMethod), o.Status, o.TLS, failure})
+	if o.Method != "" {
+		m.mcp.record(o.Duration.Seconds(), mcpKey{knownMethod(o.Method), failure})
+	}
+}
+
+func oneOf(httpMethod string) string {
+	if slices.Contains(httpMethods, httpMethod) {
+		return httpMethod
+	}
+	return other
+}
+
+func knownMethod(method string) string {
+	if mcpMethods[method] {
+		return method
+	}
+	return other
+}
+
+type httpKey struct {
+	method  string
+	status  int
+	tls     bool
+	failure string
+}
+
+func (k httpKey) attributes() []attribute.KeyValue {
+	scheme := "http"
+	if k.tls {
+		scheme = "https"
+	}
+	attrs := []attribute.KeyValue{attribute.String(attrHTTPMethod, k.method), attribute.Int(AttrHTTPStatus, k.status), attribute.String(attrScheme, scheme)}
+	return failed(attrs, k.failure)
+}
+
+type mcpKey struct{ method, failure string }
+
+func (k mcpKey) attributes() []attribute.KeyValue {
+	return failed([]attribute.KeyValue{attribute.String(attrMethod, k.method), attribute.String(attrTransport, "tcp")}, k.failure)
+}
+
+// failed adds error.type where something failed.
+func failed(attrs []attribute.KeyValue, failure string) []attribute.KeyValue {
+	if failure == "" {
+		return attrs
+	}
+	return append(attrs, attribute.String(attrErrorType, failure))
+}
