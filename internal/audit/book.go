@@ -105,6 +105,7 @@ const (
 	mostBytes  = 32 << 20         // of records that wait: they may hold arguments
 	patience   = 5 * time.Second  // between two attempts at most
 	warnEvery  = 10 * time.Second // while records are dropped
+	waitTime   = 10 * time.Second // for room
 )
 
 // Open opens the book that the settings describe, nil where they don't turn it on. A file is made if it isn't there, and
@@ -144,8 +145,8 @@ func Open(o Options) (*Book, error) {
 	return b, nil
 }
 
-// Write hands over a record. Where the queue is full it waits for room as long as ctx allows, or not at all, as audit.onFull
-// says; a record that finds no room is dropped, counted, and announced by a record in its place. A request that was
+// Write hands over a record. Where the queue is full it waits for room as long as ctx allows, ten seconds at most, or not at
+// all, as audit.onFull says; a record that finds no room is dropped, counted, and announced by a record in its place. A request that was
 // abandoned has a context that is over: give one that isn't.
 func (b *Book) Write(ctx context.Context, r *Record) {
 	if b == nil {
@@ -194,9 +195,12 @@ func (b *Book) wait(ctx context.Context) bool {
 		b.mu.Lock()
 		b.waiters--
 	}()
+	limit := time.NewTimer(waitTime)
+	defer limit.Stop()
 	select {
 	case <-room:
 		return true
+	case <-limit.C:
 	case <-ctx.Done():
 	case <-b.abandoned:
 	}

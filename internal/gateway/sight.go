@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/audit"
@@ -17,9 +16,6 @@ import (
 
 // What is seen of a request: one line in the log, one record in the book, one span, the counts. All of it is said by
 // the door, once, when the request is over.
-
-// recordTime is how long a request waits for room in the book (audit.onFull: block).
-const recordTime = 10 * time.Second
 
 // recordOptions are what the settings say about records. The console shows them also where no book keeps them.
 func recordOptions(cfg *config.Proxy) *audit.RecordOptions {
@@ -103,9 +99,7 @@ func (g *Gateway) spanned(ev *audit.Event) telemetry.Request {
 // keep puts the record of a request into the book, and before whoever looks.
 func (g *Gateway) keep(ev *audit.Event) {
 	record := ev.Record(g.records)
-	ctx, cancel := context.WithTimeout(context.Background(), recordTime) // the request's own may be over
-	defer cancel()
-	g.Book.Write(ctx, &record)
+	g.Book.Write(context.Background(), &record) // the request's own context may be over
 	if g.Console != nil {
 		g.Console.Publish(record.AppendJSON(nil))
 	}
