@@ -94,6 +94,9 @@ func TestEveryDocumentedCommandIsRun(t *testing.T) {
 		{"rolegate explain -f examples/policy", TestExampleOfPolicies, ""},
 		{"rolegate policy test -f examples/policy", TestExampleOfPolicies, ""},
 		{"rolegate demo", TestCommandsOfTheDemo, ""}, // and demo.txtar
+		{"rolegate audit verify audit.jsonl.2.gz", TestCommandsOfAudit, ""},
+		{"rolegate audit trail audit.jsonl", TestCommandsOfAudit, ""},
+		{"sed -n 3p audit.jsonl", TestCommandsOfAudit, ""},
 	}
 	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	if err != nil || len(files) == 0 {

@@ -1,7 +1,7 @@
 // Command rolegate is the front door: flags, signals and exit codes, nothing else.
 //
 // Exit codes: 0 success; 1 something went wrong while running; 2 a mistake in the documents or on the command line.
-// Explain and policy test have more, and say so.
+// Explain, policy test and audit have more, and say so.
 package main
 
 import (
@@ -77,7 +77,7 @@ temporary credentials, signs the request and forwards it, streaming the answer b
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRunCommand(), newCheckCommand(), newExplainCommand(), newPolicyCommand(), newDemoCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newExplainCommand(), newPolicyCommand(), newAuditCommand(), newDemoCommand(), newVersionCommand())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments

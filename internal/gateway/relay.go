@@ -48,7 +48,11 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, ev *audit.Event,
 	h := w.Header() // from here on there is no refusal, which would carry the remote's headers
 	allowResponse(h, resp.Header)
 	if id != "" {
-		h.Set(mcp.HeaderSession, g.binder.seal(ev.Caller, ev.Role.RoleARN, id))
+		sealed := g.binder.seal(ev.Caller, ev.Role.RoleARN, id)
+		h.Set(mcp.HeaderSession, sealed)
+		if sealed != ev.Call.Session && g.records != nil {
+			ev.Session = audit.SessionDigest(sealed)
+		}
 	}
 	if ev.Stream {
 		h.Set("X-Accel-Buffering", "no")

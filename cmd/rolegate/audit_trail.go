@@ -1,0 +1,195 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolegate/rolegate/internal/audit"
+)
+
+type auditTrailFlags struct {
+	user, request string
+	from, to      string
+	store         string
+	output        string
+}
+
+func newAuditTrailCommand() *cobra.Command {
+	var f auditTrailFlags
+	cmd := &cobra.Command{
+		Use:   "trail FILE... (--user SUB | --request ID)",
+		Short: "Print a user's or a request's records, and the queries that find the same actions at AWS",
+		Long: `Trail prints the records of one user, or of one request, and how AWS CloudTrail is asked for what was done with the
+credentials that were lent for them: a query of CloudTrail Lake, another one for the calls of STS that the credentials
+come from, and the commands for those who have no event data store.
+
+A user is found by the sub of the token, and by the e-mail address or user name where the records hold the claim email,
+preferred_username or upn (audit.claims). A request is found by the id that the client got as X-Request-Id, or by its
+trace id.
+
+The query covers the time from a minute before the first of the records to five minutes after the last, and every
+action of the same role and session name in it, those of other requests included.
+
+Exit codes: 0 records were found; 1 a file can't be read; 2 a mistake on the command line; 3 no record was found.`,
+		Example: `  rolegate audit trail audit.jsonl --user ann@example.com --from 24h
+  rolegate audit trail audit.jsonl.1 audit.jsonl --request MFRGGZDFMZTWQ2LKNNWG23TPOB -o json`,
+		Args: someFiles,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.trail(args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.user, "user", "", "the caller's `SUB`, e-mail address or user name")
+	fl.StringVar(&f.request, "request", "", "the request's `ID`, or that of its trace")
+	fl.StringVar(&f.from, "from", "", "only records from this `TIME` on: 2026-11-21, 2026-11-21T16:00:00Z, or how long ago, such as 24h")
+	fl.StringVar(&f.to, "to", "", "only records before this `TIME`")
+	fl.StringVar(&f.store, "store", "", "`ID` of the event data store that the queries name, the last part of its ARN")
+	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
+	return cmd
+}
+
+func (f *auditTrailFlags) trail(files []string, out, stderr io.Writer) error {
+	t, err := f.wanted(time.Now())
+	if err != nil {
+		return usageError{err}
+	}
+	err = readLogs(files, func(_ string, r io.Reader) error {
+		return audit.Lines(r, func(line []byte, _ bool) { t.Line(line) })
+	})
+	if err != nil {
+		return err
+	}
+	if t.Foreign > 0 {
+		_, _ = fmt.Fprintf(stderr, "rolegate: skipped %s: no audit record\n", counted(t.Foreign, "line"))
+	}
+	ct := t.CloudTrail(f.store)
+	for _, odd := range ct.Odd {
+		_, _ = fmt.Fprintf(stderr, "rolegate: %s is nothing that AWS gives out, and is in no query\n", plain(odd))
+	}
+	if f.output == "json" {
+		if err := printTrailJSON(out, t, ct); err != nil {
+			return err
+		}
+	} else {
+		printTrail(&page{out: out, colour: isTerminal(out)}, t.Records, ct)
+	}
+	if len(t.Records) == 0 {
+		_, _ = fmt.Fprintln(stderr, "rolegate: no record was found; an e-mail address is found only where audit.claims has email")
+		return exitError{exitNothing}
+	}
+	return nil
+}
+
+// wanted is what the flags ask for.
+func (f *auditTrailFlags) wanted(now time.Time) (*audit.Trail, error) {
+	if (f.user == "") == (f.request == "") {
+		return nil, errors.New("name either a user (--user) or a request (--request)")
+	}
+	if f.output != "text" && f.output != "json" {
+		return nil, fmt.Errorf("--output %q: it is text or json", f.output)
+	}
+	if f.store != "" && !audit.GoodStore(f.store) {
+		return nil, fmt.Errorf("--store %q: it is not the id of an event data store, 36 characters such as 01234567-89ab-cdef-0123-456789abcdef", f.store)
+	}
+	t := &audit.Trail{User: f.user, Request: f.request}
+	var err error
+	if t.From, err = instant(f.from, now); err != nil {
+		return nil, fmt.Errorf("--from: %w", err)
+	}
+	if t.To, err = instant(f.to, now); err != nil {
+		return nil, fmt.Errorf("--to: %w", err)
+	}
+	if !t.From.IsZero() && !t.To.IsZero() && !t.From.Before(t.To) {
+		return nil, errors.New("--from is not before --to")
+	}
+	return t, nil
+}
+
+// instant reads a time, a day (in UTC), or how long ago; zero for "".
+func instant(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, form := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(form, s); err == nil {
+			return t, nil
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d > 0 {
+		return now.Add(-d), nil
+	}
+	return time.Time{}, fmt.Errorf("%q is no time: write 2026-11-21, 2026-11-21T16:00:00Z, or 24h for a day ago", s)
+}
+
+// printTrailJSON prints one object: the records as they stand in the log, and how AWS is asked.
+func printTrailJSON(out io.Writer, t *audit.Trail, ct audit.CloudTrail) error {
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(struct {
+		Records    []json.RawMessage `json:"records"`
+		CloudTrail audit.CloudTrail  `json:"cloudtrail"`
+	}{append([]json.RawMessage{}, t.Lines...), ct})
+}
+
+func printTrail(p *page, found []audit.Record, ct audit.CloudTrail) {
+	for i := range found {
+		printRecord(p, &found[i])
+	}
+	if len(found) == 0 {
+		return
+	}
+	p.line("")
+	if ct.Actions == "" {
+		if len(ct.Odd) == 0 {
+			p.line("No credentials were lent for these requests, so AWS knows nothing of them.")
+		}
+		return
+	}
+	p.line("What was done with the credentials, in CloudTrail Lake:\n\n" + ct.Actions)
+	if ct.Credentials != "" {
+		p.line("\nWhere the credentials come from:\n\n" + ct.Credentials)
+	}
+	if len(ct.Lookup) > 0 {
+		p.line("\nWithout an event data store, from the event history (management events, 90 days):\n\n" + strings.Join(ct.Lookup, "\n"))
+	}
+}
+
+// printRecord prints what matters most of a record: when, what and how it ended, then who, as whom, and why.
+func printRecord(p *page, r *audit.Record) {
+	outcome := r.Outcome
+	switch outcome {
+	case audit.Success:
+		outcome = p.good(outcome)
+	case audit.Aborted:
+	default:
+		outcome = p.bad(plain(outcome))
+	}
+	what := strings.TrimSpace(cmp.Or(r.Method, r.HTTPMethod+" "+r.Path) + " " + r.Target)
+	p.line(r.Time.UTC().Format("2006-01-02T15:04:05.000Z") + "  " + outcome + "  " + plain(what))
+	for _, detail := range []struct{ name, value string }{
+		{"request", r.RequestID},
+		{"caller", r.Caller},
+		{"source", r.Source},
+		{"client", strings.TrimSpace(r.ClientName + " " + r.ClientVersion)},
+		{"role", r.Role},
+		{"why", r.Why},
+		{"session name", r.SessionName},
+		{"access key", r.AccessKeyID},
+		{"policies", strings.Join(r.Policies, ", ")},
+		{"arguments", string(r.Arguments) + r.ArgumentsCut},
+		{"error", r.Error},
+		{"hint", r.Hint},
+	} {
+		if detail.value != "" {
+			p.line(fmt.Sprintf("    %-12s  %s", detail.name, plain(detail.value)))
+		}
+	}
+}
