@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/rolegate/rolegate/internal/fake"
 )
@@ -84,6 +84,9 @@ func perform(w http.ResponseWriter, r *http.Request, name string) {
 	case "is down":
 		panic(http.ErrAbortHandler)
 	case "silent":
+		if leave, ok := arrivals.LoadAndDelete(r.UserAgent()); ok {
+			leave.(context.CancelFunc)()
+		}
 		<-r.Context().Done()
 	case "endless":
 		events(w, progress)
@@ -92,6 +95,9 @@ func perform(w http.ResponseWriter, r *http.Request, name string) {
 		answerJSON(w, okResult)
 	}
 }
+
+// arrivals are how clients leave when their calls have reached the remote, by their User-Agent.
+var arrivals sync.Map
 
 func events(w http.ResponseWriter, messages ...string) {
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -142,11 +148,13 @@ func (d deed) done(ctx context.Context, s *watched, client *http.Client, agent s
 		req.URL.Path = d.path
 	}
 	if d.ends == hangsUp {
-		req = req.WithContext(context.WithoutCancel(ctx))
-		return d.hangUp(client, req)
+		arrivals.Store(agent, cancel)
 	}
 	resp, err := client.Do(req)
-	if err != nil {
+	switch {
+	case err != nil && d.ends == hangsUp:
+		return nil
+	case err != nil:
 		return fmt.Errorf("%s: %w", agent, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -162,32 +170,6 @@ func (d deed) done(ctx context.Context, s *watched, client *http.Client, agent s
 		return fmt.Errorf("%s: the answer ended with %w", agent, err)
 	}
 	return nil
-}
-
-var errLeft = errors.New("the client left")
-
-// hangUp goes away when the call has reached the remote.
-func (d deed) hangUp(client *http.Client, req *http.Request) error {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	defer cancel(nil)
-	body, err := req.GetBody()
-	if err != nil {
-		return err
-	}
-	req = req.WithContext(ctx)
-	req.Body = &leaving{body, func() { cancel(errLeft) }}
-	resp, err := client.Do(req)
-	if err == nil {
-		_ = resp.Body.Close()
-		return fmt.Errorf("%s: an answer came", d.name)
-	}
-	return nil
-}
-
-// leaving is a body after whose end the client leaves soon.
-type leaving struct {
-	io.ReadCloser
-	leave func()
 }
 
 var (
@@ -213,4 +195,90 @@ func toolCall(outcome string, status int, more facts) facts {
 		"era": "legacy", "method": "tools/call", "decision": "allowed", "policies": []string{"all"}, "role": fake.S3Role, "mapping": 0,
 		"session_name": "ann", "sts": "hit", "aws_request_id": "aws-1", "rpc_code": nil, "is_error": nil, "stream": nil, "error": nil, "hidden": nil,
 	}.with(more)
+}
+
+// modern is a call of the protocol without sessions.
+var modern = call{
+	token:   "ann",
+	headers: map[string]string{"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "ok"},
+	body: rpc("tools/call", `{"name":"ok","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",`+
+		`"io.modelcontextprotocol/clientInfo":{"name":"modern","version":"2.1"},"io.modelcontextprotocol/clientCapabilities":{}}}`),
+}
+
+// listening are the facts of a stream of the server's messages.
+var listening = facts{"type": "sse_connection", "outcome": "aborted", "status": 200, "stream": true, "http_method": "GET", "decision": "aborted", "rpc_code": nil}
+
+// deeds are the life of a gateway.
+var deeds = []deed{
+	{name: "ok", call: aTool("ok"), want: toolCall("success", 200, nil)},
+	{name: "events", call: aTool("events"), want: toolCall("success", 200, facts{"stream": true})},
+	{name: "tool error", call: aTool("tool error"), want: toolCall("application_error", 200, facts{"is_error": true})},
+	{name: "tool error after events", call: aTool("tool error after events"), want: toolCall("application_error", 200, facts{"is_error": true, "stream": true})},
+	{name: "error", call: aTool("error"), want: toolCall("application_error", 200, facts{"rpc_code": -32602})},
+	{name: "error after events", call: aTool("error after events"), want: toolCall("application_error", 200, facts{"rpc_code": -32602, "stream": true})},
+	{name: "large", call: aTool("large"), want: toolCall("success", 200, facts{"bytes": 5<<20 + 73})},
+	{name: "large error", call: aTool("large error"), want: toolCall("application_error", 200, facts{"is_error": true})},
+	{name: "speaks of errors", call: aTool("speaks of errors"), want: toolCall("success", 200, nil)},
+	{name: "the remote refuses", call: aTool("refuses"), want: toolCall("application_error", 429, nil)},
+	{name: "the remote fails", call: aTool("fails"), want: toolCall("failure", 503, nil)},
+	{name: "the remote wants no gateway", call: aTool("wants no gateway"), want: toolCall("failure", 502, facts{
+		"decision": "bad_upstream", "rpc_code": -32000, "error": "bad_upstream: the remote MCP server refused the gateway's credentials",
+	})},
+	{name: "the remote breaks off", call: aTool("breaks off"), ends: isLetDown, want: toolCall("failure", 200, facts{
+		"decision": "bad_upstream", "stream": true, "error": "bad_upstream: the remote MCP server broke off its answer: unexpected EOF", "rpc_code": -32000,
+	})},
+	{name: "the remote is down", call: aTool("is down"), want: facts{
+		"type": "mcp_tool_call", "outcome": "failure", "status": 502, "decision": "bad_upstream", "rpc_code": -32000, "aws_request_id": nil, "session_name": "ann",
+	}},
+	{name: "hangs up", call: aTool("silent"), ends: hangsUp, want: facts{
+		"type": "mcp_tool_call", "outcome": "aborted", "status": 499, "decision": "aborted", "rpc_code": nil, "bytes": nil, "target": "silent", "session_name": "ann",
+	}},
+	{name: "leaves in mid-stream", call: aTool("endless"), ends: leaves, want: toolCall("aborted", 200, facts{
+		"decision": "aborted", "stream": true, "error": "aborted: the client went away: context canceled",
+	})},
+	{name: "modern", call: modern, want: toolCall("success", 200, facts{"era": "modern", "client_name": "modern", "client_version": "2.1", "session": nil})},
+
+	{name: "a listening stream", call: call{token: "ann", session: "ann", method: http.MethodGet}, ends: leaves, want: listening},
+	{name: "a list", call: call{token: "ann", session: "ann", body: listTools}, want: facts{"type": "mcp_tools_list", "outcome": "success", "status": 200, "hidden": 1}},
+	{name: "prompts", call: call{token: "ann", body: rpc("prompts/list", "{}")}, want: facts{"type": "mcp_prompts_list", "outcome": "failure", "status": 502}},
+	{name: "a ping", call: call{token: "ann", body: rpc("ping", "{}")}, want: facts{"type": "mcp_ping", "outcome": "success", "status": 200}},
+	{name: "a notification", call: call{token: "ann", session: "ann", body: `{"jsonrpc":"2.0","method":"notifications/progress","params":{}}`}, want: facts{
+		"type": "mcp_notification", "outcome": "success", "status": 202, "method": "notifications/progress",
+	}},
+	{name: "an answer", call: call{token: "ann", session: "ann", body: `{"jsonrpc":"2.0","id":1,"result":{}}`}, want: facts{"type": "mcp_response", "outcome": "success", "status": 202}},
+	{name: "the end of a session", call: call{token: "ann", session: "ann", method: http.MethodDelete}, want: facts{
+		"type": "mcp_session_end", "outcome": "success", "status": 200, "http_method": "DELETE",
+	}},
+
+	{name: "no token", call: call{body: listTools}, want: noOne.with(facts{
+		"type": "http_request", "outcome": "denied", "status": 401, "decision": "unauthenticated", "rpc_code": -32001, "sts": nil,
+	})},
+	{name: "nonsense for a token", call: call{token: "nonsense", body: listTools}, want: noOne.with(facts{
+		"type": "http_request", "outcome": "denied", "status": 401, "decision": "unauthenticated", "auth": "the token is malformed",
+	})},
+	{name: "denied by policy", call: aTool("drop_table"), want: facts{
+		"type": "mcp_tool_call", "outcome": "denied", "status": 403, "decision": "denied", "policies": []string{"no-drop"}, "rpc_code": -32003,
+		"caller": "ann", "role": fake.S3Role, "access_key_id": nil, "sts": nil, "target": "drop_table",
+	}},
+	{name: "somebody else's session", call: call{token: "ann", session: "bob", body: listTools}, want: facts{
+		"type": "mcp_tools_list", "outcome": "denied", "status": 404, "decision": "session_lost", "rpc_code": -32001, "access_key_id": nil,
+	}},
+	{name: "no JSON", call: call{token: "ann", body: `{"jsonrpc"`}, want: facts{
+		"type": "http_request", "outcome": "denied", "status": 400, "decision": "malformed", "rpc_code": -32700, "caller": "ann", "method": nil,
+	}},
+	{name: "an HTTP method that is not served", call: call{token: "ann", method: http.MethodPut}, want: facts{
+		"type": "http_request", "outcome": "denied", "status": 405, "decision": "bad_method", "http_method": "PUT",
+	}},
+	{name: "a foreign page", call: call{body: listTools, headers: map[string]string{"Origin": "https://evil.example"}}, want: noOne.with(facts{
+		"type": "http_request", "outcome": "denied", "status": 403, "decision": "denied", "auth": "none",
+	})},
+	{name: "a preflight", call: call{method: http.MethodOptions, headers: map[string]string{
+		"Origin": "https://a.example", "Access-Control-Request-Method": "POST",
+	}}, want: noOne.with(facts{"type": "http_request", "outcome": "success", "status": 204})},
+	{name: "nothing there", call: call{method: http.MethodGet}, path: "/nothing", want: noOne.with(facts{
+		"type": "http_request", "outcome": "denied", "status": 404, "decision": "not_found", "path": "/nothing",
+	})},
+	{name: "the metadata", call: call{method: http.MethodGet}, path: "/.well-known/oauth-protected-resource", want: noOne.with(facts{
+		"type": "http_request", "outcome": "success", "status": 200,
+	})},
 }

@@ -54,6 +54,10 @@ func (g *Gateway) door(w http.ResponseWriter, r *http.Request, serve func(http.R
 		_ = http.NewResponseController(w).SetReadDeadline(ev.Start.Add(g.limits.BodyTimeout))
 	}
 
+	defer func() { // also where the answer about an error panics
+		ev.Status, ev.Bytes, ev.End = out.status, out.bytes, time.Now()
+		g.over(ev, r)
+	}()
 	ev.Err = guarded(func() error { return serve(out, r, ev) })
 	// Whatever is still to be written, net/http's last flush included, must be read in time.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(g.write))
@@ -64,8 +68,6 @@ func (g *Gateway) door(w http.ResponseWriter, r *http.Request, serve func(http.R
 	case gone && out.status == 0:
 		out.status = fault.Aborted.Status() // nobody is there to read an answer; the record should say so
 	}
-	ev.Status, ev.Bytes, ev.End = out.status, out.bytes, time.Now()
-	g.over(ev, r)
 	if gone {
 		// Cutting the connection is the one honest way left to say that an answer is not whole; returning would send
 		// what net/http takes for an empty one.

@@ -43,6 +43,7 @@ type Server struct {
 	draining atomic.Bool
 	certs    *certificates
 	silent   silent
+	serving  atomic.Int64 // requests
 	main     net.Listener
 	admin    net.Listener
 }
@@ -106,7 +107,11 @@ func (s *Server) AdminAddr() net.Addr {
 func (s *Server) Gateway() *Gateway { return s.current.Load() }
 
 // ServeHTTP serves through the configuration of the moment: a request ends under the one it began with.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.current.Load().ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.serving.Add(1)
+	defer s.serving.Add(-1)
+	s.current.Load().ServeHTTP(w, r)
+}
 
 // Reload swaps the configuration in one step. One that does not compile changes nothing.
 func (s *Server) Reload(cfg *config.Proxy) {
@@ -262,13 +267,24 @@ func (s *Server) drain(server *http.Server) error {
 			all = true
 		case err := <-finished:
 			if errors.Is(err, context.DeadlineExceeded) {
-				_ = server.Close()
+				s.cut(server)
 				s.house.Log.Warn("drain timed out; open connections were cut")
 				return nil
 			}
 			s.house.Log.Info("drained")
 			return err
 		}
+	}
+}
+
+// cutTime is how long requests may take to notice that their connections were cut, and to leave their records.
+const cutTime = time.Second
+
+// cut closes all connections, and gives what was served on them the time to end.
+func (s *Server) cut(server *http.Server) {
+	_ = server.Close()
+	for end := time.Now().Add(cutTime); s.serving.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -108,8 +108,13 @@ func (b *bench) runner(name string, secure bool, conns int, request func(addr, t
 	if err != nil {
 		return nil, err
 	}
+	return b.attend(p, name == nameRolegate, conns, request)
+}
+
+// attend opens a session at a proxy, and connections to it. Where it can't, it stops the proxy.
+func (b *bench) attend(p *proxy, signed bool, conns int, request func(addr, token, session string) load.Request) (*runner, error) {
 	token := b.world.Token("ann")
-	session, err := b.enter(p.target(), token, name == nameRolegate)
+	session, err := b.enter(p.target(), token, signed)
 	if err != nil {
 		p.stop()
 		return nil, err

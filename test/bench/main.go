@@ -54,6 +54,7 @@ var measures = []struct {
 	{"cpu1k-modern", "cpu", func(b *bench) error { return b.cpu(cpuCase{key: "cpu1k-modern", size: 1 << 10, modern: true}) }},
 	{"cpu100k", "cpu", func(b *bench) error { return b.cpu(cpuCase{key: "cpu100k", size: 100 << 10}) }},
 	{"cpu100k-tls", "cpu", func(b *bench) error { return b.cpu(cpuCase{key: "cpu100k-tls", size: 100 << 10, secure: true}) }},
+	{"sight", "sight", (*bench).sight},
 	{"latency", "latency", func(b *bench) error { return b.latency(false) }},
 	{"latency-tls", "latency", func(b *bench) error { return b.latency(true) }},
 	{"events", "events", func(b *bench) error { return b.events(false) }},

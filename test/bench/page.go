@@ -24,6 +24,7 @@ var notes string
 // sections are the parts of the page, in their order.
 var sections = []struct{ name, title, about string }{
 	{"cpu", "CPU", "Processor time of the proxy process, from its own clock, for a fixed number of calls over 4 connections that are always busy. The case with a rate has pauses: most of its figure is falling asleep and waking up."},
+	{"sight", "Seeing everything", "rolegate against itself: under rolegate, with records in a file, a trace of every twentieth call and metrics sent to a collector every second, ten policies, and the console; under bare, the same rolegate without any of these. Both log each call. Processor time of the process from the first call to when all is sent."},
 	{"latency", "Latency", "What a proxy adds to the time of a 1 KiB call: the percentile through it less that of calls to the backend itself in the same round. Open loop: each call's time is fixed beforehand, and its latency counts from then."},
 	{"events", "Events", "20 streams a second, each a call that is answered with 20 events, one every 10 ms. The delay is from the backend's stamp in an event to its arrival. The bare proxy breaks some streams off: when the answer begins, its server closes the request's body, and where its transport was about to look for the body's end, that is an error which closes the connection."},
 	{"streams", "Idle streams", "1000 streams of 100 users, quiet for five seconds. Growth of the proxy's resident set; nobody asks for a collection."},
@@ -101,7 +102,7 @@ func (r Row) headline() string {
 	median := figure(load.Spreading(r.Rolegate).Median) + " " + r.Unit
 	switch goals[r.Key].Sense {
 	case RatioAtMost:
-		return figure(load.Spreading(r.Ratio()).Median) + " x bare"
+		return figure(load.Spreading(r.Ratio()).Median) + " x " + r.than()
 	case NotAboveBare:
 		return median + "; bare " + figure(load.Spreading(r.Bare).Median) + " " + r.Unit
 	default:

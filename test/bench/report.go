@@ -133,6 +133,6 @@ func (b *bench) progress(r Row) {
 		}
 		return figure(values[len(values)-1])
 	}
-	b.say("%s: %s (%s), round %d of %d: rolegate %s %s, bare %s, ratio %s", time.Now().Format(time.TimeOnly),
-		r.What, r.Backend, len(r.Rolegate), b.rounds, last(r.Rolegate), r.Unit, last(r.Bare), last(r.Ratio()))
+	b.say("%s: %s (%s), round %d of %d: rolegate %s %s, %s %s, ratio %s", time.Now().Format(time.TimeOnly),
+		r.What, r.Backend, len(r.Rolegate), b.rounds, last(r.Rolegate), r.Unit, r.than(), last(r.Bare), last(r.Ratio()))
 }

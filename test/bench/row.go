@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -17,6 +18,7 @@ type Row struct {
 	Unit     string    // of the figures
 	Rolegate []float64 // by round
 	Bare     []float64 // by round; none where the bare proxy has no such figure
+	Than     string    // what Bare is of, where that is not the bare proxy
 }
 
 // Ratio is that of rolegate to the bare proxy, by round; none where a figure is not positive.
@@ -30,6 +32,8 @@ func (r Row) Excess() []float64 {
 	}
 	return excess
 }
+
+func (r Row) than() string { return cmp.Or(r.Than, nameBare) }
 
 // Sense says how a goal is read.
 type Sense int
@@ -56,6 +60,7 @@ var goals = map[string]Goal{
 	"cpu1k-modern":  {RatioAtMost, 1.0, 0.75},
 	"cpu100k":       {RatioAtMost, 1.2, 0},
 	"cpu100k-tls":   {RatioAtMost, 1.2, 0},
+	"sight":         {RatioAtMost, 1.15, 0},
 	"p99":           {NotAboveBare, 0, 0},
 	"p99-tls":       {NotAboveBare, 0, 0},
 	"event-p50":     {NotAboveBare, 0, 0},
@@ -94,7 +99,7 @@ func (r Row) Judge() Verdict {
 	}
 	switch g.Sense {
 	case RatioAtMost:
-		v := Verdict{Goal: fmt.Sprintf("at most %.2f x bare", g.Bound)}
+		v := Verdict{Goal: fmt.Sprintf("at most %.2f x %s", g.Bound, r.than())}
 		if g.Stretch > 0 {
 			v.Goal += fmt.Sprintf(" (stretch %.2f)", g.Stretch)
 		}

@@ -138,6 +138,19 @@ const (
 
 // start starts a proxy, and waits until it serves.
 func (s *stand) start(ctx context.Context, name string, secure bool, env ...string) (*proxy, error) {
+	return s.startAs(ctx, name, secure, s.shipped, env...)
+}
+
+// shipped are the documents of the tutorial, with the records of audit in a file.
+func (s *stand) shipped(documents string) string {
+	return strings.Replace(documents, auditOn, fmt.Sprintf("  audit: {enabled: true, logFile: %s}\n", filepath.Join(s.dir, fmt.Sprintf("audit-%d.jsonl", s.starts))), 1)
+}
+
+// auditOn is what the documents say about audit.
+const auditOn = "  audit:\n    enabled: true\n"
+
+// startAs starts a proxy; rolegate with documents that were changed.
+func (s *stand) startAs(ctx context.Context, name string, secure bool, edit func(documents string) string, env ...string) (*proxy, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -153,7 +166,7 @@ func (s *stand) start(ctx context.Context, name string, secure bool, env ...stri
 		p.gentle = s.profile != ""
 		err = p.until("listening", time.Millisecond, func() bool { return listening(addr) })
 	} else {
-		err = s.startRolegate(ctx, p, errFile, secure, env)
+		err = s.startRolegate(ctx, p, errFile, secure, edit, env)
 	}
 	if err == nil {
 		p.ready = time.Since(began)
@@ -166,10 +179,10 @@ func (s *stand) start(ctx context.Context, name string, secure bool, env ...stri
 	return nil, fmt.Errorf("%w\n%.4000s", err, log)
 }
 
-func (s *stand) startRolegate(ctx context.Context, p *proxy, errFile string, secure bool, env []string) (err error) {
+func (s *stand) startRolegate(ctx context.Context, p *proxy, errFile string, secure bool, edit func(string) string, env []string) (err error) {
 	file := filepath.Join(s.dir, fmt.Sprintf("documents-%d.yaml", s.starts))
 	documents := strings.Replace(s.world.Documents(), s.world.RemoteURL(), s.remote(secure)+"/mcp", 1)
-	if err := os.WriteFile(file, []byte(documents), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(edit(documents)), 0o600); err != nil {
 		return err
 	}
 	if p.admin, err = freeAddress(); err != nil {
