@@ -12,7 +12,7 @@ demo:     ; go run ./cmd/rolegate demo
 tools:    ; GOBIN=$(CURDIR)/bin go -C tools install tool
 format:   tools ; bin/gofumpt -w $$(git ls-files '*.go')
 lint:     tools ; go vet ./... && bin/staticcheck ./...
-generate: ; go test ./config ./cmd/rolegate ./internal/audit -run Reference -update
+generate: ; go test ./config ./cmd/rolegate ./internal/audit ./deploy/observability -run Reference -update
 counterparts: ; ROLEGATE_COUNTERPARTS=1 go test -count=1 -timeout 20m -p 1 ./test/counterparts/...
 faults:   ; ROLEGATE_FAULTS=1 go test -count=1 -timeout 10m ./test/faults
 performance:  ; go run ./test/bench -page -json performance.json

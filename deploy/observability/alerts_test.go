@@ -172,7 +172,7 @@ var alerts = []alert{
 	},
 	{
 		name: "RolegateCredentialsNotRefreshed", severity: critical, hold: "1m",
-		expr: nextExpiry + " > 0 < 300\nand (\n" + grown("10m", events, `event="refresh"`) + "\n- (" + grown("10m", calls, `code="ok"`) +
+		expr: nextExpiry + " < 300\nand (\n" + grown("10m", events, `event="refresh"`) + "\n- (" + grown("10m", calls, `code="ok"`) +
 			" or 0 * " + grown("10m", events) + ")\n) >= 2",
 		summary:     "credentials on {{ $labels.instance }} end in {{ $value | humanizeDuration }}, and are not refreshed",
 		description: "Refreshes are tried and bring nothing; when the credentials are a minute from their end, their users are refused. Look at the log for \"refresh of credentials failed\", which names role, region and code, and at the STS calls by code.",
@@ -320,36 +320,36 @@ var alerts = []alert{
 		description: "That is against the day before. No mapping matches them, as if a claim went missing from the tokens. Look at " + telemetry.MetricRoleClaims + " by state, at why in the log lines of those callers, and at what changed at the identity provider; \"rolegate explain\" tells what a token would get.",
 		cases: []example{
 			{
-				story: "after a quiet day half of the callers fall back",
+				story: "after some quiet hours half of the callers fall back",
 				input: []input{
-					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "0+1x1500"},
-					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+0x1440 1+1x60"},
+					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "0+1x360"},
+					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+0x300 1+1x60"},
 				},
-				early: "1d14m", at: "1d40m", fires: about(), figure: "49.31%",
+				early: "5h14m", at: "5h40m", fires: about(), figure: "46.88%",
 			},
 			{
-				story: "on the morning after a night without anybody",
+				story: "in the morning after a night without anybody",
 				input: []input{
-					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "100+0x1500"},
-					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+0x1480 1+1x60"},
+					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "100+0x360"},
+					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+0x340 1+1x60"},
 				},
-				at: "1d1h", fires: about(), figure: "100%",
+				at: "6h", fires: about(), figure: "100%",
 			},
 			{
 				story: "half of the callers always fall back",
 				input: []input{
-					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "0+1x1500"},
-					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+1x1500"},
+					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "0+1x360"},
+					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+1x360"},
 				},
-				at: "1d40m",
+				at: "5h40m",
 			},
 			{
 				story: "three newcomers fall back",
 				input: []input{
-					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "100+0x1500"},
-					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+0x1440 3+0x60"},
+					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "100+0x360"},
+					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+0x300 3+0x60"},
 				},
-				at: "1d20m",
+				at: "5h20m",
 			},
 		},
 	},
@@ -408,6 +408,11 @@ var alerts = []alert{
 			{
 				story: "the queue was full",
 				input: []input{{at(records, `result="dropped"`), "0+0x9 7+0x20"}, {at(records, `result="written"`), "0+100x30"}},
+				at:    "12m", fires: about("result", "dropped"),
+			},
+			{
+				story: "records were lost before the first scrape",
+				input: []input{{at(records, `result="dropped"`), "_x9 7+0x20"}, {at(records, `result="written"`), "_x9 100+100x20"}},
 				at:    "12m", fires: about("result", "dropped"),
 			},
 			{

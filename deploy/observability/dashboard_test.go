@@ -116,7 +116,7 @@ var rows = []row{
 		stacked(line("Events of the cache but hits", "reqps", "miss: STS was asked. joined: waited for another request's call. refused: a refusal that is remembered. refresh: ahead of the end. evicted: there was no more room.", query{rate("event", telemetry.MetricSTSCache, `event!="hit"`), "{{event}}"})),
 		line("Credentials held", "short", "Callers and roles that are remembered, about 5 KB each, and calls under way.",
 			query{sum("", picked(telemetry.MetricSTSEntries)), "entries"}, query{sum("", picked(telemetry.MetricSTSFlights)), "calls under way"}),
-		line("Next end of credentials", "s", "Until the first of the live credentials end. Refreshes begin some ten minutes before the end; a line that falls to a minute is a user who went away, or refreshes that fail: see the calls by code.", query{picked(telemetry.MetricSTSNextExpiry) + " > 0", "{{instance}}"}),
+		line("Next end of credentials", "s", "Until the first of the live credentials end. Refreshes begin some ten minutes before the end; a line that falls to a minute is a user who went away, or refreshes that fail: see the calls by code.", query{picked(telemetry.MetricSTSNextExpiry), "{{instance}}"}),
 	}},
 	{"Audit", []chart{
 		stacked(chart{kind: "timeseries", title: "Records", unit: "reqps", w: 12, h: 8, says: "Audit records by what became of them. failed (a sink did not take it) and dropped (the queue was full) are lost.", queries: []query{{rate("result", telemetry.MetricAuditRecords), "{{result}}"}}}),

@@ -213,7 +213,7 @@ func TestDropIsAnnouncedAtTheEnd(t *testing.T) {
 	})
 }
 
-// With onFull: block writers wait until there is room, or their context is over.
+// With onFull: block writers wait until there is room, their context is over, or ten seconds are.
 func TestBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &slowOutput{hold: make(chan struct{})}
@@ -221,11 +221,16 @@ func TestBlock(t *testing.T) {
 		for i := range 16 {
 			write(b, fmt.Sprint(i))
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 		defer cancel()
 		began := time.Now()
 		b.Write(ctx, &audit.Record{RequestID: "impatient"})
-		if d := time.Since(began); d != time.Minute || b.Stats().Dropped != 1 {
+		if d := time.Since(began); d != 4*time.Second || b.Stats().Dropped != 1 {
+			t.Errorf("waited %s; %+v", d, b.Stats())
+		}
+		began = time.Now()
+		write(b, "waits for ever")
+		if d := time.Since(began); d != 10*time.Second || b.Stats().Dropped != 2 {
 			t.Errorf("waited %s; %+v", d, b.Stats())
 		}
 		done := make(chan struct{})
@@ -233,7 +238,7 @@ func TestBlock(t *testing.T) {
 			write(b, "patient")
 			close(done)
 		}()
-		time.Sleep(time.Hour)
+		time.Sleep(9 * time.Second)
 		select {
 		case <-done:
 			t.Error("did not wait")
@@ -245,7 +250,7 @@ func TestBlock(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := out.records(t)
-		if len(all) != 18 || all[16].Dropped != 1 || all[17].RequestID != "patient" {
+		if len(all) != 18 || all[16].Dropped != 2 || all[17].RequestID != "patient" {
 			t.Errorf("%+v", all)
 		}
 	})

@@ -206,7 +206,7 @@ type AuditFigures struct {
 func (m *Metrics) WatchAudit(read func() AuditFigures) {
 	written, failed, dropped := labelledResult("written"), labelledResult("failed"), labelledResult("dropped")
 	name, unit := instrument(MetricAuditRecords)
-	_, err := m.meter.Int64ObservableCounter(name, metric.WithDescription("Audit records, by what became of them: written, failed (a sink did not take it) or dropped (the queue was full)."),
+	_, err := m.meter.Int64ObservableCounter(name, metric.WithDescription("Audit records, by what became of them: written, failed (an attempt at writing that failed; the file is tried again) or dropped (the queue was full)."),
 		metric.WithUnit(unit), metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			f := read()
 			o.Observe(int64(f.Written), written)

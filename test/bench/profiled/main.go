@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/config"
+	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/gateway"
 	"github.com/rolegate/rolegate/internal/telemetry"
 	"github.com/rolegate/rolegate/test/bench/profile"
@@ -32,11 +33,23 @@ func main() {
 
 // serve serves documents at an address, and ends with in.
 func serve(documents, listen, admin string, in io.Reader) error {
-	cfg, problems := config.Load([]string{documents}, config.LoadOptions{Compile: gateway.Compile})
+	cfg, problems := config.Load([]string{documents}, config.LoadOptions{Compile: gateway.Compile, CompileAuthz: gateway.CompileAuthz})
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	house := gateway.NewHouse(slog.New(slog.NewTextHandler(os.Stderr, nil)), telemetry.NewMetrics("bench", "bench"))
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	pipes, err := telemetry.Open(context.Background(), telemetry.Options{Config: cfg.Telemetry, Proxy: cfg.Name, Version: "bench", Commit: "bench", Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = pipes.Close(context.Background()) }() // what a collector misses is of no interest here
+	book, err := audit.Open(audit.Options{Settings: cfg.Audit, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = book.Close(context.Background()) }()
+	house := gateway.NewHouse(log, pipes.Metrics)
+	house.Tracing, house.Book = pipes.Tracing, book
 	g, problems := gateway.New(cfg, house, nil)
 	if err := problems.Err(); err != nil {
 		return err
