@@ -1,5 +1,5 @@
 # Thin aliases; each recipe is the command itself.
-.PHONY: build test race ci demo tools format lint generate bench counterparts faults performance
+.PHONY: build test race ci demo tools format lint generate bench browser counterparts faults performance
 
 VERSION = $(shell git describe --tags --always --dirty)
 LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse HEAD)
@@ -14,6 +14,7 @@ format:   tools ; bin/gofumpt -w $$(git ls-files '*.go')
 lint:     tools ; go vet ./... && bin/staticcheck ./...
 generate: ; go test ./config ./cmd/rolegate ./internal/audit ./deploy/observability -run Reference -update
 counterparts: ; ROLEGATE_COUNTERPARTS=1 go test -count=1 -timeout 20m -p 1 ./test/counterparts/...
+browser:  ; ROLEGATE_BROWSER=1 go test -count=1 -timeout 5m ./internal/console
 faults:   ; ROLEGATE_FAULTS=1 go test -count=1 -timeout 10m ./test/faults
 performance:  ; go run ./test/bench -page -json performance.json
 bench:    ; go test -run '^$$' -bench . -benchmem ./...

@@ -157,26 +157,35 @@ func (b *Book) Write(ctx context.Context, r *Record) {
 		buf = new(make([]byte, 0, 2048))
 	}
 	*buf = append(r.AppendJSON((*buf)[:0]), '\n')
-	b.mu.Lock()
-	for !b.over && b.full(len(*buf)) && !b.drop && b.wait(ctx) {
-	}
-	if b.over || b.full(len(*buf)) {
-		b.miss(r.Time)
-	} else {
-		b.announce()
-		b.add(r, *buf)
-	}
-	much := len(b.lines) > 4*gatherSize
-	b.mu.Unlock()
-	if much {
-		runtime.Gosched() // the writer should have its turn
-	}
+	b.WriteLine(ctx, r, *buf)
 	if cap(*buf) <= 64<<10 {
 		buffers.Put(buf)
 	}
 }
 
 var buffers sync.Pool
+
+// WriteLine is Write for who has the record's JSON already: line is that, and a line break. It is the caller's again when
+// WriteLine returns.
+func (b *Book) WriteLine(ctx context.Context, r *Record, line []byte) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	for !b.over && b.full(len(line)) && !b.drop && b.wait(ctx) {
+	}
+	if b.over || b.full(len(line)) {
+		b.miss(r.Time)
+	} else {
+		b.announce()
+		b.add(r, line)
+	}
+	much := len(b.lines) > 4*gatherSize
+	b.mu.Unlock()
+	if much {
+		runtime.Gosched() // the writer should have its turn
+	}
+}
 
 // full tells whether there is no room for n bytes more. A single record always has room.
 func (b *Book) full(n int) bool {

@@ -117,6 +117,9 @@ func appendClaim(b []byte, value any) []byte {
 // a proxy in a trusted network appended is believed, up to the first address that is not in one. What stands before it
 // the client may have made up.
 func source(remote string, forwarded []string, trusted []netip.Prefix) string {
+	if at := strings.LastIndexByte(remote, ':'); len(forwarded) == 0 && at > 0 && dotted(remote[:at]) {
+		return remote[:at] // as net/http writes it
+	}
 	peer, err := netip.ParseAddrPort(remote)
 	if err != nil {
 		return ""
@@ -142,6 +145,11 @@ func source(remote string, forwarded []string, trusted []netip.Prefix) string {
 		}
 	}
 	return at.String()
+}
+
+// dotted tells whether the text of an address is that of IPv4.
+func dotted(host string) bool {
+	return !strings.ContainsFunc(host, func(c rune) bool { return c != '.' && (c < '0' || c > '9') })
 }
 
 // address reads one element of X-Forwarded-For: an address, some proxies add a port.

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// What it costs to see everything: rolegate with records, traces, metrics that are sent, policies and the console, against
-// rolegate without any of these.
+// What it costs to see everything: rolegate with records, traces, metrics that are sent and the console, against rolegate
+// without any of these.
 
-const nameBlind = "off"
+const nameOff = "off"
 
 // A collector is sent something every second, and both processes are given the time to send it: what one does while it is
 // the other's turn counts too.
@@ -23,7 +23,7 @@ const (
 	sendSettle = 2 * sendEvery
 )
 
-// tenPolicies let the calls pass by the last of them but one.
+// tenPolicies let the calls pass by the ninth of them.
 var tenPolicies = func() []string {
 	var all []string
 	for i := range 8 {
@@ -34,14 +34,25 @@ var tenPolicies = func() []string {
 		`forbid(principal, action == Action::"call_tool", resource) when { context has arg_code && context.arg_code like "*drop*" && !(principal in THVGroup::"admins") };`)
 }()
 
+// sights are what is turned on.
+var sights = []struct {
+	key, what string
+	policies  bool
+}{
+	{"sight", "CPU per 1000 calls of 1 KiB, all of it seen", false},
+	{"sight-judged", "the same, and judged by ten policies", true},
+}
+
 // seeing turns everything on.
-func (s *stand) seeing(documents, collector string) string {
+func (s *stand) seeing(documents, collector string, policies bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "  audit: {enabled: true, logFile: %s}\n", filepath.Join(s.dir, fmt.Sprintf("audit-%d.jsonl", s.starts)))
 	fmt.Fprintf(&b, "  console: {enabled: true}\n  telemetry: {openTelemetry: {enabled: true, endpoint: %q, insecure: true, tracing: {enabled: true, samplingRate: \"0.05\"}, metrics: {enabled: true}}}\n", collector)
-	b.WriteString("  authzConfig:\n    type: inline\n    inline:\n      policies:\n")
-	for _, p := range tenPolicies {
-		fmt.Fprintf(&b, "        - '%s'\n", p)
+	if policies {
+		b.WriteString("  authzConfig:\n    type: inline\n    inline:\n      policies:\n")
+		for _, p := range tenPolicies {
+			fmt.Fprintf(&b, "        - '%s'\n", p)
+		}
 	}
 	return strings.Replace(documents, auditOn, b.String(), 1)
 }
@@ -53,36 +64,46 @@ func (b *bench) sight() error {
 		w.Header().Set("Content-Type", "application/x-protobuf")
 	}))
 	defer collector.Close()
-	documents := map[string]func(string) string{
-		nameRolegate: func(d string) string { return b.seeing(d, collector.URL) },
-		nameBare:     func(d string) string { return strings.Replace(d, auditOn, "", 1) },
-	}
-	row := Row{Key: "sight", What: "CPU per 1000 calls of 1 KiB, all seen", Backend: backendName(false), Unit: "ms", Than: nameBlind}
-	for round := range b.rounds {
-		both := map[string]*runner{}
-		for _, name := range turns(round, 1) {
-			env := []string{fmt.Sprintf("OTEL_METRIC_EXPORT_INTERVAL=%d", sendEvery.Milliseconds()), fmt.Sprintf("OTEL_BSP_SCHEDULE_DELAY=%d", sendEvery.Milliseconds())}
-			p, err := b.startAs(b.ctx, nameRolegate, false, documents[name], env...)
-			var r *runner
-			if err == nil {
-				r, err = b.attend(p, true, fewConns, cpuCase{size: 1 << 10}.request)
-			}
+	off := func(d string) string { return strings.Replace(d, auditOn, "", 1) }
+	for _, c := range sights {
+		row := Row{Key: c.key, What: c.what, Backend: backendName(false), Unit: "ms", Than: nameOff}
+		on := func(d string) string { return b.seeing(d, collector.URL, c.policies) }
+		for round := range b.rounds {
+			both, err := b.sighted(round, map[string]func(string) string{nameRolegate: on, nameBare: off})
 			if err != nil {
-				stopAll(both)
 				return err
 			}
-			both[name] = r
+			used, err := b.sightRound(round, both)
+			stopAll(both)
+			if err != nil {
+				return err
+			}
+			row.Rolegate, row.Bare = append(row.Rolegate, used[nameRolegate]), append(row.Bare, used[nameBare])
+			b.progress(row)
 		}
-		used, err := b.sightRound(round, both)
-		stopAll(both)
-		if err != nil {
-			return err
-		}
-		row.Rolegate, row.Bare = append(row.Rolegate, used[nameRolegate]), append(row.Bare, used[nameBare])
-		b.progress(row)
+		b.report.add(row)
 	}
-	b.report.add(row)
 	return nil
+}
+
+// sighted starts rolegate twice, each with documents of its own.
+func (b *bench) sighted(round int, documents map[string]func(string) string) (map[string]*runner, error) {
+	both := map[string]*runner{}
+	env := []string{fmt.Sprintf("OTEL_METRIC_EXPORT_INTERVAL=%d", sendEvery.Milliseconds()), fmt.Sprintf("OTEL_BSP_SCHEDULE_DELAY=%d", sendEvery.Milliseconds())}
+	for _, name := range turns(round, 1) {
+		p, err := b.startAs(b.ctx, nameRolegate, false, documents[name], env...)
+		if err != nil {
+			stopAll(both)
+			return nil, err
+		}
+		r, err := b.attend(p, true, fewConns, cpuCase{size: 1 << 10}.request)
+		if err != nil {
+			stopAll(both)
+			return nil, err
+		}
+		both[name] = r
+	}
+	return both, nil
 }
 
 // sightRound gives each one's milliseconds for 1000 calls, until all is sent.
