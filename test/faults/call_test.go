@@ -224,7 +224,7 @@ func checkLine(t *testing.T, log *book, c call, a answer, want verdict) {
 		return
 	}
 	var lines []string
-	settle(func() bool { lines = log.lines(id); return len(lines) > 0 }) // it is written after the answer
+	settle(func() bool { lines = log.lines(`"msg":"request"`, id); return len(lines) > 0 }) // it is written after the answer
 	var line struct {
 		Decision, Hint, Error string
 		Status                int

@@ -44,7 +44,7 @@ func (s *stand) launch(stderr *os.File, args ...string) *process {
 	p.cmd.Dir = filepath.Dir(p.file)
 	p.cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL_STS="+s.sts.url())
 	if p.cmd.Stdout, p.cmd.Stderr = s.log, s.log; stderr != nil {
-		p.cmd.Stdout, p.cmd.Stderr = stderr, stderr
+		p.cmd.Stderr = stderr // the records of audit go on to the stand's
 	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
