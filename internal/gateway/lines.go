@@ -66,6 +66,7 @@ const (
 	maxInterim     = 5         // 1xx answers before the answer
 	patientBody    = 256 << 10 // bodies beyond it are written while the answer is waited for: it may come first
 	refusedTime    = time.Second
+	sentTime       = 50 * time.Millisecond // from the end of an answer to the end of its request, where they are not in order
 	lineBufferSize = 4 << 10
 
 	listenBufferSize = 512
@@ -382,12 +383,21 @@ func (b *lineBody) finish(whole bool) {
 	b.lines.keep(b.line)
 }
 
-// inStep says whether the request has gone out whole, so that what is read next answers what is written next.
+// inStep says whether the request has gone out whole, so that what is read next answers what is written next. Who wrote
+// it may have done so and not been able to tell yet.
 func (b *lineBody) inStep() bool {
-	select {
-	case err := <-b.sent: // never, where it is nil
-		return err == nil && b.line.conn.SetDeadline(time.Time{}) == nil
-	default:
+	if b.sent == nil {
 		return false
 	}
+	if len(b.sent) == 0 {
+		limit := time.NewTimer(sentTime)
+		defer limit.Stop()
+		select {
+		case err := <-b.sent:
+			b.sent <- err
+		case <-limit.C:
+			return false
+		}
+	}
+	return <-b.sent == nil && b.line.conn.SetDeadline(time.Time{}) == nil
 }
