@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +36,7 @@ func (r *Record) String() string {
 // Process runs beside a test, and is ended with it.
 type Process struct {
 	*exec.Cmd
-	Log   *Record       // standard output and standard error
+	Log   *Record       // standard error, and standard output unless the Command says where that goes
 	Ended chan struct{} // closed when it has ended
 }
 
@@ -45,6 +46,7 @@ type Command struct {
 	Args []string
 	Env  []string // nil: Environment()
 	Dir  string
+	Out  io.Writer // standard output; nil: the Log
 	// Ready says when it may be used; nil: at once. A URL to poll is Answers(url).
 	Ready func() bool
 }
@@ -57,6 +59,9 @@ func Start(t testing.TB, c Command) *Process {
 	p := &Process{Cmd: exec.Command(c.Name, c.Args...), Log: &Record{}, Ended: make(chan struct{})}
 	group(p.Cmd)
 	p.Dir, p.Env, p.Stdout, p.Stderr, p.WaitDelay = c.Dir, c.Env, p.Log, p.Log, time.Second
+	if c.Out != nil {
+		p.Stdout = c.Out
+	}
 	if c.Env == nil {
 		p.Env = Environment()
 	}
@@ -113,8 +118,9 @@ func Answers(url string) func() bool {
 // Gate is a rolegate that serves.
 type Gate struct {
 	*Process
-	URL   string // of the MCP endpoint
-	Admin string // base URL
+	URL     string  // of the MCP endpoint
+	Admin   string  // base URL
+	Records *Record // of audit: what it writes to standard output
 }
 
 // Serve starts the real binary with documents on a loopback address ("" is 127.0.0.1 and a free port), and waits until
@@ -141,10 +147,11 @@ func start(t testing.TB, documents, listen string, env []string, args ...string)
 	dir := t.TempDir()
 	file := Write(t, dir, "documents.yaml", documents)
 	args = append([]string{"run", "-f", file, "--listen", listen, "--admin-listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"}, args...)
-	g := &Gate{Process: Start(t, Command{Name: binary, Args: args, Env: Environment(env...), Dir: dir})}
+	records := &Record{}
+	g := &Gate{Process: Start(t, Command{Name: binary, Args: args, Env: Environment(env...), Dir: dir, Out: records}), Records: records}
 	t.Cleanup(func() {
-		if strings.Contains(g.Log.String(), "eyJ") {
-			t.Error("the gateway's log holds a token")
+		if strings.Contains(g.Log.String()+g.Records.String(), "eyJ") {
+			t.Error("the gateway's log, or its records, hold a token")
 		}
 	})
 	var told struct{ Msg, Listen, Endpoint, Admin string }
