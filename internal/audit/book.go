@@ -152,18 +152,8 @@ func (b *Book) Write(ctx context.Context, r *Record) {
 	if b == nil {
 		return
 	}
-	buf, _ := buffers.Get().(*[]byte)
-	if buf == nil {
-		buf = new(make([]byte, 0, 2048))
-	}
-	*buf = append(r.AppendJSON((*buf)[:0]), '\n')
-	b.WriteLine(ctx, r, *buf)
-	if cap(*buf) <= 64<<10 {
-		buffers.Put(buf)
-	}
+	r.Line(func(line []byte) { b.WriteLine(ctx, r, line) })
 }
-
-var buffers sync.Pool
 
 // WriteLine is Write for who has the record's JSON already: line is that, and a line break. It is the caller's again when
 // WriteLine returns.

@@ -2,10 +2,25 @@ package audit
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
+
+// Line gives the record as JSON and a line break to use, in memory that is another record's afterwards.
+func (r *Record) Line(use func(line []byte)) {
+	buf := lines.Get().(*[]byte)
+	*buf = append(r.AppendJSON((*buf)[:0]), '\n')
+	use(*buf)
+	if cap(*buf) <= mostLine {
+		lines.Put(buf)
+	}
+}
+
+var lines = sync.Pool{New: func() any { return new(make([]byte, 0, 2048)) }}
+
+const mostLine = 64 << 10 // of memory that is kept
 
 // AppendJSON appends the record as one line of JSON, without the line break, its members in the order of the fields.
 // Text that is not UTF-8 becomes U+FFFD where it is not.

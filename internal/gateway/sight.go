@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"sync"
 
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/audit"
@@ -100,21 +99,11 @@ func (g *Gateway) spanned(ev *audit.Event) telemetry.Request {
 // keep puts the record of a request into the book, and before whoever looks.
 func (g *Gateway) keep(ev *audit.Event) {
 	record := ev.Record(g.records)
-	line := recordLines.Get().(*[]byte)
-	*line = append(record.AppendJSON((*line)[:0]), '\n')
-	g.Book.WriteLine(context.Background(), &record, *line) // the request's own context may be over
-	if g.Console != nil {
-		g.Console.Publish((*line)[:len(*line)-1])
-	}
-	if cap(*line) <= mostLine {
-		recordLines.Put(line)
-	}
+	record.Line(func(line []byte) {
+		g.Book.WriteLine(context.Background(), &record, line) // the request's own context may be over
+		g.Console.Publish(line[:len(line)-1])
+	})
 }
-
-// recordLines are buffers for records as JSON.
-var recordLines = sync.Pool{New: func() any { return new(make([]byte, 0, 2048)) }}
-
-const mostLine = 64 << 10 // of a buffer that is kept
 
 // watch learns from an answer what became of the call.
 func watch(ev *audit.Event, resp *http.Response) *mcp.Watcher {
