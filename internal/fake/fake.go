@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/fake/aws"
@@ -141,3 +142,19 @@ func (w *World) Env() []string { return []string{"AWS_ENDPOINT_URL_STS=" + w.STS
 
 // UserNames are the names of the users, sorted.
 func (w *World) UserNames() []string { return slices.Sorted(maps.Keys(w.IDP.Users())) }
+
+// Leaks tells which secrets stand where they must not: at the backend, or in a log.
+func (w *World) Leaks(log string) (found []string) {
+	for _, v := range w.AWS.Violations() {
+		found = append(found, "reached the backend: "+v.What)
+	}
+	for _, lent := range w.STS.Issued() {
+		if strings.Contains(log, lent.SecretAccessKey) || strings.Contains(log, lent.SessionToken) {
+			found = append(found, "the log holds a lent secret")
+		}
+	}
+	if strings.Contains(log, "eyJ") {
+		found = append(found, "the log holds a token")
+	}
+	return found
+}
