@@ -96,3 +96,18 @@ func BenchmarkPrincipal(b *testing.B) {
 		})
 	}
 }
+
+// TestUsualPoliciesNeedNoCedar tells by its allocations that a decision was made without Cedar's maps, which cost
+// several times as many.
+func TestUsualPoliciesNeedNoCedar(t *testing.T) {
+	p := mixed(t, "mixed", 100)
+	who := p.Principal(withGroups(t))
+	q := call("tool-8", `{"path": "/data/report.csv", "n": 3}`)
+	q.Hints.ReadOnly, q.Hints.Destructive = new(true), new(false)
+	if d := p.Decide(who, q); !d.Allowed {
+		t.Fatalf("decided %+v", d)
+	}
+	if n := testing.AllocsPerRun(100, func() { p.Decide(who, q) }); n > 12 {
+		t.Errorf("%v allocations, want at most 12", n)
+	}
+}

@@ -22,36 +22,61 @@ import (
 // MCP::"<name>". There only a permit counts whose scope names that action, so that permit(principal, action, resource)
 // opens nothing that it was not written for; every forbid counts.
 func (p *Policies) Decide(who *Principal, q Query) Decision {
-	who = p.own(who)
-	v := &view{static: p.static, principal: &who.entity}
-	req := cedar.Request{Principal: who.entity.UID, Context: who.context}
-	c := candidates{p: p}
+	f := borrow(p, p.own(who), q)
+	defer f.giveBack()
 	i, known := kindOf(q.Method)
-	if known {
-		k := &kinds[i]
-		req.Action, req.Resource = k.action, k.uid(q.Target)
-		c.selection, c.alive = p.selections[k.method], who.alive[i]()
-	} else if req.Action, req.Resource = actionUID(q.Method), p.self; namesKind(req.Action) {
+	switch {
+	case known:
+		f.kind, f.action, f.resource = &kinds[i], kinds[i].action, kinds[i].uid(q.Target)
+		_, static := p.static[f.resource]
+		f.ours = !static
+	case namesKind(actionUID(q.Method)):
 		return Decision{} // no method is called so, and what a policy says of the action is not meant for it
-	}
-	c.action, c.resource = req.Action, req.Resource
-
-	var attributes types.RecordMap
-	if known {
-		attributes = types.RecordMap{}
-		kinds[i].describe(p, q, attributes)
+	default:
+		f.action, f.resource = actionUID(q.Method), p.self
 	}
 	if len(q.Args) > 0 && p.reads.arguments() {
-		if err := p.readArguments(who, q.Args, &req, attributes); err != nil {
+		if err := arguments(q.Args, p.reads.argument, f.put); err != nil {
 			return Decision{Errors: []Found{{Message: "read arguments: " + err.Error()}}}
 		}
 	}
+	var s result
 	if known {
-		e := p.merge(req.Resource, attributes, p.inSelf)
-		v.resource = &e
+		s = f.judge(p.selections[i], f.who.alive[i]())
+	} else {
+		s = f.judgeOther()
 	}
-	decision, said := cedar.Authorize(c, v, req)
-	return p.conclude(who, bool(decision), said)
+	return p.conclude(f.who, s)
+}
+
+// result is what policies say of a query, by their indexes in order.
+type result struct {
+	permits, forbids []int // satisfied, or a forbid that can't be evaluated
+	errors           []Found
+}
+
+// judge looks at the policies that may be true of the resource: quickly where that is certain, and with Cedar otherwise.
+func (f *facts) judge(s *selection, a *alive) result {
+	a.about(s.named[f.resource], func(i int) bool {
+		switch a.quick(i, f) {
+		case yes:
+			f.satisfied(i)
+		case unknown:
+			f.ask = append(f.ask, i)
+		}
+		return true
+	})
+	return f.answer(!a.all)
+}
+
+// judgeOther is judge for a method that is of no kind: the forbids, and the permits whose scope names the action.
+func (f *facts) judgeOther() result {
+	for i := range f.p.list {
+		if x := &f.p.list[i]; x.forbid || namesAction(x.ast.Action, f.action) {
+			f.ask = append(f.ask, i)
+		}
+	}
+	return f.answer(false)
 }
 
 // own gives the principal as these policies see it: one that others made is made again.
@@ -65,97 +90,128 @@ func (p *Policies) own(who *Principal) *Principal {
 	return who
 }
 
-// describe sets the attributes of a resource that follow from the query, without its arguments.
-func (k *kind) describe(p *Policies, q Query, attributes types.RecordMap) {
-	set := func(name types.String, v types.Value) {
-		if p.reads.entity[name] {
+// attribute is an attribute of a resource that follows from the query, without its arguments; nil for none.
+func (k *kind) attribute(name types.String, q Query) types.Value {
+	switch name {
+	case attrName:
+		return k.uid(q.Target).ID
+	case attrOperation:
+		return k.operation
+	case attrFeature:
+		return k.feature
+	case attrURI:
+		if k.resource == typeResource {
+			return types.String(q.Target)
+		}
+	}
+	if k.resource != typeTool {
+		return nil
+	}
+	switch name {
+	case attrReadOnly:
+		return hint(q.Hints.ReadOnly)
+	case attrDestructive:
+		return hint(q.Hints.Destructive)
+	case attrIdempotent:
+		return hint(q.Hints.Idempotent)
+	case attrOpenWorld:
+		return hint(q.Hints.OpenWorld)
+	}
+	return nil
+}
+
+func hint(declared *bool) types.Value {
+	if declared == nil {
+		return nil
+	}
+	return types.Boolean(*declared)
+}
+
+// answer asks Cedar about the policies that are left, in the form after selection or as they were written.
+func (f *facts) answer(selected bool) result {
+	var errors []Found
+	if len(f.ask) > 0 {
+		req := cedar.Request{Principal: f.who.entity.UID, Action: f.action, Resource: f.resource, Context: f.context()}
+		v := &view{static: f.p.static, principal: &f.who.entity, resource: f.entity()}
+		_, diagnostic := cedar.Authorize(candidates{f.p, f.ask, selected}, v, req)
+		for _, r := range diagnostic.Reasons {
+			f.satisfied(f.p.index(r.PolicyID))
+		}
+		for _, e := range diagnostic.Errors {
+			i := f.p.index(e.PolicyID)
+			found := f.p.list[i].found
+			found.Message = e.Message
+			errors = append(errors, found)
+			if f.p.list[i].forbid {
+				f.satisfied(i)
+			}
+		}
+		slices.Sort(f.permits)
+		slices.Sort(f.forbids)
+	}
+	return result{f.permits, f.forbids, errors}
+}
+
+// context is what Cedar sees as context.
+func (f *facts) context() types.Record {
+	var all types.RecordMap
+	for _, a := range f.args {
+		if !a.arg.context {
+			continue
+		}
+		if all == nil {
+			all = make(types.RecordMap, len(f.who.claims)+len(f.args))
+			for name, v := range f.who.claims {
+				all[name] = v
+			}
+		}
+		all[a.arg.attribute] = a.value
+	}
+	if all == nil {
+		return f.who.context
+	}
+	return types.NewRecord(all)
+}
+
+// entity is what Cedar sees as the resource; nil where that is the proxy.
+func (f *facts) entity() *types.Entity {
+	if f.kind == nil {
+		return nil
+	}
+	attributes := types.RecordMap{}
+	for name := range closed {
+		if v := f.kind.attribute(name, f.q); v != nil && f.p.reads.entity[name] {
 			attributes[name] = v
 		}
 	}
-	set(attrOperation, k.operation)
-	set(attrFeature, k.feature)
-	if k.resource == typeResource {
-		set(attrURI, types.String(q.Target))
-		set(attrName, types.String(sanitizer.Replace(q.Target)))
-		return
-	}
-	set(attrName, types.String(q.Target))
-	if k.resource != typeTool {
-		return
-	}
-	for _, hint := range [...]struct {
-		name  types.String
-		value *bool
-	}{
-		{attrReadOnly, q.Hints.ReadOnly},
-		{attrDestructive, q.Hints.Destructive},
-		{attrIdempotent, q.Hints.Idempotent},
-		{attrOpenWorld, q.Hints.OpenWorld},
-	} {
-		if hint.value != nil {
-			set(hint.name, types.Boolean(*hint.value))
+	for _, a := range f.args {
+		if a.arg.resource {
+			attributes[a.arg.attribute] = a.value
 		}
 	}
+	e := f.p.merge(f.resource, attributes, f.p.inSelf)
+	return &e
 }
 
-// readArguments adds the arguments that some policy looks at to the context, and to the resource where it has
-// attributes.
-func (p *Policies) readArguments(who *Principal, raw []byte, req *cedar.Request, attributes types.RecordMap) error {
-	var context types.RecordMap
-	err := arguments(raw, p.reads.argument, func(a arg, v types.Value) {
-		if attributes != nil && a.resource {
-			attributes[a.attribute] = v
-		}
-		if a.context {
-			if context == nil {
-				context = make(types.RecordMap, len(who.claims)+4)
-				for name, v := range who.claims {
-					context[name] = v
-				}
-			}
-			context[a.attribute] = v
-		}
-	})
-	if context != nil {
-		req.Context = types.NewRecord(context)
-	}
-	return err
-}
-
-// candidates are the policies of one decision.
+// candidates are the policies that Cedar is asked about.
 type candidates struct {
-	p                *Policies
-	selection        *selection // nil for a method that is of no kind
-	alive            *alive
-	action, resource types.EntityUID
+	p        *Policies
+	list     []int
+	selected bool // in the form after selection
 }
 
 // All gives each with its index as the ID.
 func (c candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		if c.selection == nil {
-			c.others(yield)
-			return
-		}
-		c.alive.about(c.selection.named[c.resource], func(i int) bool {
+		for _, i := range c.list {
 			x := &c.p.list[i]
-			if c.alive.all {
-				return yield(x.key, x.cedar)
+			form := x.cedar
+			if c.selected {
+				form = x.fast
 			}
-			return yield(x.key, x.fast)
-		})
-	}
-}
-
-// others gives the forbids, and the permits whose scope names the action.
-func (c candidates) others(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-	for i := range c.p.list {
-		x := &c.p.list[i]
-		if !x.forbid && !namesAction(x.ast.Action, c.action) {
-			continue
-		}
-		if !yield(x.key, x.cedar) {
-			return
+			if !yield(x.key, form) {
+				return
+			}
 		}
 	}
 }
@@ -173,41 +229,24 @@ func namesAction(scope ast.IsActionScopeNode, action types.EntityUID) bool {
 	return false
 }
 
-// conclude makes the decision of what Cedar said.
-func (p *Policies) conclude(who *Principal, allowed bool, said cedar.Diagnostic) Decision {
-	var d Decision
-	var forbids, permits []int
-	for _, e := range said.Errors {
-		i := p.index(e.PolicyID)
-		found := p.list[i].found
-		found.Message = e.Message
-		d.Errors = append(d.Errors, found)
-		if p.list[i].forbid {
-			forbids = append(forbids, i)
-		}
-	}
-	for _, r := range said.Reasons {
-		if i := p.index(r.PolicyID); p.list[i].forbid {
-			forbids = append(forbids, i)
-		} else {
-			permits = append(permits, i)
-		}
-	}
-	if len(forbids) > 0 {
-		slices.Sort(forbids)
-		d.Policies = p.named(forbids)
+// conclude makes the decision of what the policies say.
+func (p *Policies) conclude(who *Principal, s result) Decision {
+	d := Decision{Errors: s.errors}
+	if len(s.forbids) > 0 {
+		d.Policies = p.named(s.forbids)
 		return d
 	}
-	if !allowed {
+	if len(s.permits) == 0 {
 		return d
 	}
-	granted := slices.DeleteFunc(slices.Clone(permits), func(i int) bool { return !who.has(p.list[i].scopes) })
-	if len(granted) > 0 {
+	lacking := func(i int) bool { return !who.has(p.list[i].scopes) }
+	first := s.permits[0]
+	if granted := slices.DeleteFunc(s.permits, lacking); len(granted) > 0 {
 		d.Allowed, d.Policies = true, p.named(granted)
 		return d
 	}
-	d.Policies = p.named(permits[:1])
-	d.Scopes = slices.Clone(p.list[permits[0]].scopes)
+	d.Policies = p.named([]int{first})
+	d.Scopes = slices.Clone(p.list[first].scopes)
 	return d
 }
 

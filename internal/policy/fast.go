@@ -16,13 +16,25 @@ import (
 // markPrefix begins the names of marks. Attributes of such a name are never taken from tokens or static entities.
 const markPrefix = "\x00in "
 
+// marks numbers the entities that some policy asks about with principal in.
+type marks map[types.EntityUID]int
+
+// note numbers an entity.
+func (m marks) note(uid types.EntityUID) int {
+	if n, ok := m[uid]; ok {
+		return n
+	}
+	m[uid] = len(m)
+	return m[uid]
+}
+
 func mark(uid types.EntityUID) types.String { return types.String(markPrefix + uid.String()) }
 
 // isMark says whether an attribute's name is that of a mark.
 func isMark(name types.String) bool { return strings.HasPrefix(string(name), markPrefix) }
 
 // faster makes the form of a policy that is evaluated after selection, and notes in marks what it asks for.
-func faster(p *ast.Policy, proxy types.EntityUID, marks map[types.EntityUID]bool) *cedar.Policy {
+func faster(p *ast.Policy, proxy types.EntityUID, marks marks) *cedar.Policy {
 	fast := *p
 	fast.Principal, fast.Action = ast.ScopeTypeAll{}, ast.ScopeTypeAll{}
 	switch s := p.Resource.(type) {
@@ -42,7 +54,7 @@ func faster(p *ast.Policy, proxy types.EntityUID, marks map[types.EntityUID]bool
 }
 
 // marker rewrites expressions.
-type marker struct{ marks map[types.EntityUID]bool }
+type marker struct{ marks marks }
 
 // rewrite goes through what conditions are mostly made of: and, or, not, if. Anything else stays as it is.
 func (m marker) rewrite(n ast.IsNode) ast.IsNode {
@@ -77,7 +89,7 @@ func (m marker) marked(right ast.IsNode) ast.IsNode {
 		if !ok {
 			return nil
 		}
-		m.marks[uid] = true
+		m.marks.note(uid)
 		return ast.NodeTypeHas{StrOpNode: ast.StrOpNode{Arg: ast.NodeTypeVariable{Name: "principal"}, Value: mark(uid)}}
 	case ast.NodeTypeSet:
 		var any ast.IsNode

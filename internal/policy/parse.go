@@ -18,6 +18,8 @@ type policy struct {
 	found  Found
 	cedar  *cedar.Policy
 	fast   *cedar.Policy  // what is evaluated after selection
+	about  test           // the same without Cedar: its scope, as to the resource,
+	parts  []test         // and each part of its conditions
 	key    cedar.PolicyID // its index
 	ast    *ast.Policy
 	source statement

@@ -72,8 +72,8 @@ type Policies struct {
 	reads      reads
 	self       types.EntityUID // MCP::"<proxy>"
 	inSelf     types.EntityUIDSet
-	marks      map[types.EntityUID]bool
-	selections map[string]*selection
+	marks      marks
+	selections []*selection // of each kind
 	nobody     *Principal
 }
 
@@ -83,7 +83,7 @@ func New(a *config.Authz, proxy string) (*Policies, []Mistake) {
 	p := &Policies{groupClaim: a.GroupClaim, roleClaim: a.RoleClaim, groupType: a.GroupEntityType, multi: a.MultiValuedClaims}
 	p.self = types.NewEntityUID(typeProxy, types.String(proxy))
 	p.inSelf = types.NewEntityUIDSet(p.self)
-	p.marks = map[types.EntityUID]bool{}
+	p.marks = marks{}
 	if p.groupType == "" {
 		p.groupType = defaultGroupType
 	}
@@ -98,12 +98,12 @@ func New(a *config.Authz, proxy string) (*Policies, []Mistake) {
 		return nil, mistakes
 	}
 	p.reads = readsOf(p.list)
-	p.selections = map[string]*selection{}
 	for i := range p.list {
 		p.list[i].fast = faster(p.list[i].ast, p.self, p.marks)
+		p.list[i].about, p.list[i].parts = p.tests(p.list[i].ast)
 	}
-	for _, k := range kinds {
-		p.selections[k.method] = p.selectFor(k)
+	for i := range kinds {
+		p.selections = append(p.selections, p.selectFor(&kinds[i]))
 	}
 	p.nobody = p.Principal(nil)
 	return p, nil

@@ -17,8 +17,10 @@ type Principal struct {
 	of      *Policies
 	caller  *token.Caller
 	entity  types.Entity
-	claims  types.RecordMap // of context
-	context types.Record    // the same, for decisions in which no argument counts
+	above   map[types.EntityUID]bool // everything that the caller is in, itself included
+	marked  []bool                   // by the number of the mark
+	claims  types.RecordMap          // of context
+	context types.Record             // the same, for decisions in which no argument counts
 	scopes  []string
 	alive   []func() *alive // of each kind: the policies that can concern the caller; made when first needed
 }
@@ -48,28 +50,33 @@ func (p *Policies) Principal(c *token.Caller) *Principal {
 		parents = append(parents, types.NewEntityUID(types.EntityType(p.groupType), types.String(group)))
 	}
 	who.entity = p.merge(uid, attributes, types.NewEntityUIDSet(parents...))
-	above := (&view{static: p.static, principal: &who.entity}).above(uid)
-	p.mark(&who.entity, above)
+	who.above = (&view{static: p.static, principal: &who.entity}).above(uid)
+	who.mark(p.marks)
 	who.context = types.NewRecord(who.claims)
-	for _, k := range kinds {
-		who.alive = append(who.alive, sync.OnceValue(func() *alive { return p.selections[k.method].alive(p, &who.entity, above) }))
+	for _, s := range p.selections {
+		who.alive = append(who.alive, sync.OnceValue(func() *alive { return s.alive(p, who) }))
 	}
 	return who
 }
 
 // mark puts a mark on the caller for everything that it is in and some policy asks about.
-func (p *Policies) mark(caller *types.Entity, above map[types.EntityUID]bool) {
-	attributes := caller.Attributes.Map()
-	for uid := range above {
-		if p.marks[uid] {
+func (who *Principal) mark(marks marks) {
+	attributes := who.entity.Attributes.Map()
+	who.marked = make([]bool, len(marks))
+	for uid := range who.above {
+		if n, asked := marks[uid]; asked {
+			who.marked[n] = true
 			if attributes == nil {
 				attributes = types.RecordMap{}
 			}
 			attributes[mark(uid)] = types.True
 		}
 	}
-	caller.Attributes = types.NewRecord(attributes)
+	who.entity.Attributes = types.NewRecord(attributes)
 }
+
+// in says whether the caller is in the entity of a mark.
+func (who *Principal) in(mark int) bool { return who.marked[mark] }
 
 // eachClaim calls yield with the attributes that claims become, where some policy looks at them.
 func (p *Policies) eachClaim(claims map[string]any, yield func(name types.String, v types.Value)) {

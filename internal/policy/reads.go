@@ -115,9 +115,9 @@ func resolved(n ast.IsNode) bool {
 	case ast.NodeTypeVariable:
 		return n.Name == "principal" || n.Name == "action"
 	case ast.NodeTypeAccess:
-		return isVariable(n.Arg, "principal")
+		return isVariable(n.Arg, "principal") || isVariable(n.Arg, "context") && isClaim(n.Value)
 	case ast.NodeTypeHas:
-		return isVariable(n.Arg, "principal")
+		return isVariable(n.Arg, "principal") || isVariable(n.Arg, "context") && isClaim(n.Value)
 	case ast.NodeTypeHasTag:
 		return isVariable(n.Left, "principal") && resolved(n.Right)
 	case ast.NodeTypeGetTag:
@@ -132,6 +132,11 @@ func resolved(n ast.IsNode) bool {
 		return resolved(n.Arg)
 	}
 	return composed(n)
+}
+
+// isClaim says whether an attribute's name is that of a claim. In context, arguments have others.
+func isClaim(name types.String) bool {
+	return strings.HasPrefix(string(name), prefixClaim) || strings.HasPrefix(string(name), prefixClaims)
 }
 
 // composed is resolved for what is made of operands only.

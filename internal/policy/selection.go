@@ -8,7 +8,8 @@ import (
 
 // Which policies need to be evaluated is narrowed in three steps, each of which leaves out only what is certain to be
 // false, without error: by the action and the type of the resource, when the configuration is loaded; by the caller, once
-// for each; by the one resource, in each decision. Cedar evaluates a policy from left to right - principal, action,
+// for each; by the one resource, in each decision. What is left is tested without Cedar as far as that goes (quick.go).
+// Cedar evaluates a policy from left to right - principal, action,
 // resource, each condition - and stops at the first part that is false, so a part may be looked at early only when no
 // part before it can fail.
 
@@ -21,8 +22,8 @@ type selection struct {
 }
 
 // selectFor selects for a kind.
-func (p *Policies) selectFor(k kind) *selection {
-	s := &selection{kind: &k, named: map[types.EntityUID][]int{}, first: map[int][]ast.IsNode{}}
+func (p *Policies) selectFor(k *kind) *selection {
+	s := &selection{kind: k, named: map[types.EntityUID][]int{}, first: map[int][]ast.IsNode{}}
 	actions := (&view{static: p.static, principal: &types.Entity{}}).above(k.action)
 	for i := range p.list {
 		x := p.list[i].ast
@@ -139,29 +140,35 @@ func namesOnly(n ast.IsNode, about map[types.EntityUID]bool) bool {
 	return false
 }
 
-// alive is a set of policies.
+// alive are the policies that are not certain to be false for every call of a kind, for one caller.
 type alive struct {
-	all  bool     // every policy, as it was written: nothing is known about the caller
-	bits []uint64 // by index
-	rest []int    // those of selection.rest, in order
+	all   bool    // every policy, as it was written: nothing is known about the caller
+	known []uint8 // by index: how many leading parts of its conditions are true for every such call, or dead
+	rest  []int   // those of selection.rest, in order
 }
 
-func (a *alive) has(i int) bool { return a.bits[i/64]&(1<<(i%64)) != 0 }
+// dead is in alive.known of a policy that can't be true.
+const dead = 255
 
-// alive selects by the caller: the policies that are not certain to be false for every call of this kind. Above is
-// everything that the caller is in.
-func (s *selection) alive(p *Policies, caller *types.Entity, above map[types.EntityUID]bool) *alive {
-	for uid := range above {
+func (a *alive) has(i int) bool { return a.all || a.known[i] != dead }
+
+// alive selects by the caller.
+func (s *selection) alive(p *Policies, who *Principal) *alive {
+	for uid := range who.above {
 		// In a tool: what the tool is in, and so the caller, depends on which tool is called.
 		if uid.Type == typeTool || uid.Type == typePrompt || uid.Type == typeResource {
 			return &alive{all: true, rest: s.rest}
 		}
 	}
-	a := &alive{bits: make([]uint64, (len(p.list)+63)/64)}
-	env := eval.Env{Entities: &view{static: p.static, principal: caller}, Principal: caller.UID, Action: s.kind.action, Resource: types.EntityUID{}, Context: types.Record{}}
+	a := &alive{known: make([]uint8, len(p.list))}
+	env := eval.Env{
+		Entities: &view{static: p.static, principal: &who.entity}, Context: who.context,
+		Principal: who.entity.UID, Action: s.kind.action, Resource: types.EntityUID{},
+	}
 	for i := range p.list {
-		if scopeHolds(p.list[i].ast.Principal, caller.UID, above) && !dead(s.first[i], env, above) {
-			a.bits[i/64] |= 1 << (i % 64)
+		a.known[i] = dead
+		if scopeHolds(p.list[i].ast.Principal, who.entity.UID, who.above) {
+			a.known[i] = leading(s.first[i], env, who.above)
 		}
 	}
 	for _, i := range s.rest {
@@ -172,28 +179,55 @@ func (s *selection) alive(p *Policies, caller *types.Entity, above map[types.Ent
 	return a
 }
 
-// dead says whether one of the parts is false, and none before it fails.
-func dead(parts []ast.IsNode, env eval.Env, above map[types.EntityUID]bool) bool {
+// leading counts the parts that are true, up to the first that fails. It is dead where that one is false.
+func leading(parts []ast.IsNode, env eval.Env, above map[types.EntityUID]bool) uint8 {
+	n := uint8(0)
 	for _, part := range parts {
+		if n == dead-1 {
+			break
+		}
 		if in, ok := part.(ast.NodeTypeIn); ok { // most of all, and slow in Cedar with many groups
 			if lit, ok := in.Right.(ast.NodeValue); ok {
 				if uid, ok := lit.Value.(types.EntityUID); ok {
 					if !above[uid] {
-						return true
+						return dead
 					}
+					n++
 					continue
 				}
 			}
 		}
 		v, err := eval.Eval(part, env)
 		if err != nil {
-			return false
+			return n
 		}
-		if b, ok := v.(types.Boolean); !ok || !bool(b) {
-			return ok
+		b, ok := v.(types.Boolean)
+		if !ok {
+			return n
+		}
+		if !b {
+			return dead
+		}
+		n++
+	}
+	return n
+}
+
+// quick says whether policy i is satisfied, where that is certain.
+func (a *alive) quick(i int, f *facts) verdict {
+	if a.all {
+		return unknown
+	}
+	x := &f.p.list[i]
+	if v := x.about(f); v != yes {
+		return v
+	}
+	for _, part := range x.parts[a.known[i]:] {
+		if v := part(f); v != yes {
+			return v
 		}
 	}
-	return false
+	return yes
 }
 
 // about gives the policies that may be true of a resource, in order.
@@ -206,7 +240,7 @@ func (a *alive) about(named []int, yield func(i int) bool) {
 		} else {
 			i, rest = rest[0], rest[1:]
 		}
-		if (a.all || a.has(i)) && !yield(i) {
+		if a.has(i) && !yield(i) {
 			return
 		}
 	}
