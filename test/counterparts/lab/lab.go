@@ -95,11 +95,23 @@ func Main(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "rolegate")
-		build := exec.Command("go", "build", "-o", binary, "github.com/rolegate/rolegate/cmd/rolegate")
-		build.Stderr = os.Stderr
+		build := exec.Command("go", "build", "-o", binary, "./cmd/rolegate")
+		build.Dir, build.Stderr = tree(), os.Stderr
 		if err := build.Run(); err != nil {
 			panic(err)
 		}
 		return m.Run()
 	}())
+}
+
+// tree is the folder of rolegate's own module, so that what is built has the dependencies which that names, whatever
+// module the tests are of.
+func tree() string {
+	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/rolegate/rolegate")
+	list.Stderr = os.Stderr
+	dir, err := list.Output()
+	if err != nil {
+		panic(err)
+	}
+	return strings.TrimSpace(string(dir))
 }
