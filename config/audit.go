@@ -66,16 +66,19 @@ type Audit struct {
 	// longer than maxDataSize is cut.
 	// +optional
 	IncludeRequestData bool `json:"includeRequestData,omitempty"`
-	// IncludeResponseData is about recording answers.
+	// IncludeResponseData records what the remote answered with too: the result or the error, as the client gets it. What
+	// redactKeys covers is replaced, and what is longer than maxDataSize is cut. A text within it is not looked into, even
+	// if it is JSON itself.
 	// +optional
-	IncludeResponseData bool `json:"includeResponseData,omitempty" inert:"this version does not record answers: they are passed on as they come, and none is held for the record"`
-	// MaxDataSize is how many bytes of arguments a record holds at most, up to 1048576. Default 1024.
+	IncludeResponseData bool `json:"includeResponseData,omitempty"`
+	// MaxDataSize is how many bytes of arguments a record holds at most, and of a response, up to 1048576. Default 1024.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1048576
 	// +optional
 	MaxDataSize int32 `json:"maxDataSize,omitempty"`
-	// RedactKeys are names of arguments, at any depth, whose values are replaced by "[redacted]". A name is covered if it
-	// has the words of a key in a row, whatever their case and what joins them: api_key covers apiKey and X-API-Key.
+	// RedactKeys are names in arguments and responses, at any depth, whose values are replaced by "[redacted]". A name is
+	// covered if it has the words of a key in a row, whatever their case and what joins them: api_key covers apiKey and
+	// X-API-Key.
 	// They come on top of a list of usual names (password, secret, token, authorization, cookie, api_key and the like).
 	// Default: none.
 	// +listType=set
@@ -154,11 +157,11 @@ func (c *checker) audit(a *Audit) {
 
 // auditWithoutEffect warns of settings that change nothing, or less than they seem to.
 func (c *checker) auditWithoutEffect(a *Audit) {
-	if !a.Enabled && (a.Component != "" || a.LogFile != "" || a.IncludeRequestData || a.TamperEvident || len(a.EventTypes)+len(a.ExcludeEventTypes)+len(a.RedactKeys)+len(a.Claims) > 0) {
+	if !a.Enabled && (a.Component != "" || a.LogFile != "" || a.IncludeRequestData || a.IncludeResponseData || a.TamperEvident || len(a.EventTypes)+len(a.ExcludeEventTypes)+len(a.RedactKeys)+len(a.Claims) > 0) {
 		c.warn("audit.enabled", "is not true, so nothing is recorded and the other settings have no effect", "true")
 	}
-	if !a.IncludeRequestData && len(a.RedactKeys) > 0 {
-		c.warn("audit.redactKeys", "has no effect: arguments are not recorded", "includeRequestData: true, or no redactKeys")
+	if !a.IncludeRequestData && !a.IncludeResponseData && len(a.RedactKeys) > 0 {
+		c.warn("audit.redactKeys", "has no effect: neither arguments nor answers are recorded", "includeRequestData: true, or no redactKeys")
 	}
 	if a.Enabled && a.TamperEvident && a.LogFile == "" {
 		c.warn("audit.tamperEvident", "begins a new chain at every start, because standard output can't be read back", "a logFile")

@@ -240,6 +240,11 @@ func (c *checker) policies(path string, policies []string) {
 var cedarName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (c *checker) groupEntityType(field, name string) {
+	switch name {
+	case "Client", "Action", "Tool", "Prompt", "Resource", "MCP", "FeatureType":
+		c.mistake(field, quote(name)+" is the type of something else", "a type of its own for groups, such as "+groupEntityType)
+		return
+	}
 	if name != "" && !cedarName.MatchString(name) {
 		c.mistake(field, quote(name)+" is not an entity type", "letters, digits and underscores, no digit first, such as "+groupEntityType)
 	}

@@ -166,6 +166,7 @@ func (r *resolver) awsSTS(spec *RemoteProxy) *AWSSTS {
 
 // together checks what only the documents together can get wrong.
 func (r *resolver) together(spec *RemoteProxy, p *Proxy) {
+	r.recordsToSend(spec, p)
 	if p.AWSSTS == nil {
 		return
 	}

@@ -56,6 +56,19 @@ func (a *Authz) Problem(place, what, mend string) Problem {
 	return at(a.from.places[p.Kind], p)
 }
 
+// Source says where the policies were written, as people find it.
+func (a *Authz) Source() string {
+	switch d := a.from.places[KindAuthz]; {
+	case a.from.kind == KindAuthz && d != nil:
+		return KindAuthz + " " + d.name
+	case a.from.kind == KindAuthz:
+		return KindAuthz
+	case a.from.text != nil:
+		return fmt.Sprintf("ConfigMap %s, key %s", a.from.text.name, a.from.text.key)
+	}
+	return "authzConfig.inline"
+}
+
 // snake is a key of authzConfig as documents of type cedarv1 spell it: entities_json for entitiesJson.
 func snake(camel string) string {
 	var b strings.Builder

@@ -354,6 +354,18 @@ func (r *resolver) telemetry(spec *RemoteProxy) *Telemetry {
 	return r.sharedTelemetry(clone(shared), ref)
 }
 
+// recordsToSend warns where audit records are to be sent, and there are none.
+func (r *resolver) recordsToSend(spec *RemoteProxy, p *Proxy) {
+	if p.Telemetry == nil || p.Telemetry.Export == nil || !p.Telemetry.Export.Enabled || !p.Telemetry.Export.Audit || p.Audit.Enabled {
+		return
+	}
+	field, what := "telemetry.openTelemetry.logs.enabled", "is true"
+	if spec.Telemetry == nil {
+		field, what = "telemetryConfigRef", "names an "+KindTelemetry+" whose openTelemetry.logs.enabled is true"
+	}
+	r.proxy.warn(field, what+", but audit.enabled is not, so there are no audit records to send", "audit: {enabled: true}")
+}
+
 func (r *resolver) sharedTelemetry(t *TelemetryConfig, ref *TelemetryRef) *Telemetry {
 	t.Default()
 	c := newChecker(KindTelemetry)

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +100,46 @@ func TestCommandsOfAudit(t *testing.T) {
 				t.Errorf("%s: exit %d: %s%s", c, code, out.String(), stderr.String())
 			}
 		}
+	}
+}
+
+// What is printed of a record is enough to go on with at AWS, and of whose records they are nobody is left in doubt.
+func TestTrailPrints(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit.jsonl")
+	var text []byte
+	for i, issuer := range []string{"https://a.example.com", "https://b.example.com"} {
+		r := audit.Record{
+			Schema: audit.Schema, Time: time.Date(2026, 11, 21, 16, i, 0, 0, time.UTC), Type: "mcp_tool_call", Outcome: audit.ApplicationError,
+			RequestID: fmt.Sprint("request", i), Issuer: issuer, Caller: "ann", Method: "tools/call", Target: "aws___call_aws", Region: "eu-west-1",
+			AccessKeyID: "ASIAEXAMPLE12345678Q", AWSRequestID: "7a62c49f-347e-4fc4-9331-6e8e47a5d1a7", STSRequestID: "11111111-2222-3333-4444-555555555555",
+			Status: 200, RPCCode: int64(-32602 * i), IsError: i == 0,
+		}
+		text = append(r.AppendJSON(text), '\n')
+	}
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, stderr bytes.Buffer
+	if code := run([]string{"audit", "trail", file, "--user", "ann"}, &out, &stderr); code != exitOK || !strings.Contains(stderr.String(), "2 issuers") ||
+		!strings.Contains(stderr.String(), "https://a.example.com, https://b.example.com") {
+		t.Errorf("exit %d: %s", code, stderr.String())
+	}
+	for _, part := range []string{
+		"    answer        200, isError\n", "    answer        200, JSON-RPC error -32602\n", "    issuer        https://a.example.com\n", "    region        eu-west-1\n",
+		"    AWS request   7a62c49f-347e-4fc4-9331-6e8e47a5d1a7\n", "    STS request   11111111-2222-3333-4444-555555555555\n", "aws cloudtrail lookup-events --region eu-west-1 ",
+	} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("%q is not in\n%s", part, out.String())
+		}
+	}
+	out.Reset()
+	stderr.Reset()
+	if code := run([]string{"audit", "trail", file, "--user", "ann", "--issuer", "https://b.example.com"}, &out, &stderr); code != exitOK || stderr.Len() > 0 ||
+		strings.Contains(out.String(), "request0") || !strings.Contains(out.String(), "request1") {
+		t.Errorf("exit %d: %s\n%s", code, stderr.String(), out.String())
+	}
+	if code := run([]string{"audit", "trail", file, "--request", "request0", "--issuer", "https://b.example.com"}, &out, &stderr); code != exitMistake {
+		t.Errorf("--issuer without a user: exit %d", code)
 	}
 }
 

@@ -15,10 +15,11 @@ import (
 )
 
 type auditTrailFlags struct {
-	user, request string
-	from, to      string
-	store         string
-	output        string
+	user, issuer string
+	request      string
+	from, to     string
+	store        string
+	output       string
 }
 
 func newAuditTrailCommand() *cobra.Command {
@@ -31,11 +32,13 @@ credentials that were lent for them: a query of CloudTrail Lake, another one for
 come from, and the commands for those who have no event data store.
 
 A user is found by the sub of the token, and by the e-mail address or user name where the records hold the claim email,
-preferred_username or upn (audit.claims). A request is found by the id that the client got as X-Request-Id, or by its
-trace id.
+preferred_username or upn (audit.claims). Two issuers may give the same to different people: --issuer takes the records
+of one alone. A request is found by the id that the client got as X-Request-Id, or by its trace id.
 
 The query covers the time from a minute before the first of the records to five minutes after the last, and every
-action of the same role and session name in it, those of other requests included.
+action of the same role and session name in it, those of other requests included. CloudTrail's event history is another
+one in each region: the commands ask that of the region that the call was signed for, and what was done elsewhere is
+there.
 
 Exit codes: 0 records were found; 1 a file can't be read; 2 a mistake on the command line; 3 no record was found.`,
 		Example: `  rolegate audit trail audit.jsonl --user ann@example.com --from 24h
@@ -47,6 +50,7 @@ Exit codes: 0 records were found; 1 a file can't be read; 2 a mistake on the com
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.user, "user", "", "the caller's `SUB`, e-mail address or user name")
+	fl.StringVar(&f.issuer, "issuer", "", "with --user: only records of tokens of this `ISS`")
 	fl.StringVar(&f.request, "request", "", "the request's `ID`, or that of its trace")
 	fl.StringVar(&f.from, "from", "", "only records from this `TIME` on: 2026-11-21, 2026-11-21T16:00:00Z, or how long ago, such as 24h")
 	fl.StringVar(&f.to, "to", "", "only records before this `TIME`")
@@ -68,6 +72,9 @@ func (f *auditTrailFlags) trail(files []string, out, stderr io.Writer) error {
 	}
 	if t.Foreign > 0 {
 		_, _ = fmt.Fprintf(stderr, "rolegate: skipped %s: no audit record\n", counted(t.Foreign, "line"))
+	}
+	if issuers := t.Issuers(); f.user != "" && len(issuers) > 1 {
+		_, _ = fmt.Fprintf(stderr, "rolegate: these are records of %d issuers, who may mean different people; --issuer takes one of: %s\n", len(issuers), plain(strings.Join(issuers, ", ")))
 	}
 	ct := t.CloudTrail(f.store)
 	for _, odd := range ct.Odd {
@@ -92,13 +99,16 @@ func (f *auditTrailFlags) wanted(now time.Time) (*audit.Trail, error) {
 	if (f.user == "") == (f.request == "") {
 		return nil, errors.New("name either a user (--user) or a request (--request)")
 	}
+	if f.issuer != "" && f.user == "" {
+		return nil, errors.New("--issuer goes with --user")
+	}
 	if f.output != "text" && f.output != "json" {
 		return nil, fmt.Errorf("--output %q: it is text or json", f.output)
 	}
 	if f.store != "" && !audit.GoodStore(f.store) {
 		return nil, fmt.Errorf("--store %q: it is not the id of an event data store, 36 characters such as 01234567-89ab-cdef-0123-456789abcdef", f.store)
 	}
-	t := &audit.Trail{User: f.user, Request: f.request}
+	t := &audit.Trail{User: f.user, Issuer: f.issuer, Request: f.request}
 	var err error
 	if t.From, err = instant(f.from, now); err != nil {
 		return nil, fmt.Errorf("--from: %w", err)
@@ -158,8 +168,23 @@ func printTrail(p *page, found []audit.Record, ct audit.CloudTrail) {
 		p.line("\nWhere the credentials come from:\n\n" + ct.Credentials)
 	}
 	if len(ct.Lookup) > 0 {
-		p.line("\nWithout an event data store, from the event history (management events, 90 days):\n\n" + strings.Join(ct.Lookup, "\n"))
+		p.line("\nWithout an event data store, from the event history (management events, 90 days), which is another one in each region:\n\n" + strings.Join(ct.Lookup, "\n"))
 	}
+}
+
+// answerOf says what the answer was: "200, JSON-RPC error -32602".
+func answerOf(r *audit.Record) string {
+	var all []string
+	if r.Status != 0 {
+		all = append(all, fmt.Sprint(r.Status))
+	}
+	if r.RPCCode != 0 {
+		all = append(all, fmt.Sprintf("JSON-RPC error %d", r.RPCCode))
+	}
+	if r.IsError {
+		all = append(all, "isError")
+	}
+	return strings.Join(all, ", ")
 }
 
 // printRecord prints what matters most of a record: when, what and how it ended, then who, as whom, and why.
@@ -176,15 +201,21 @@ func printRecord(p *page, r *audit.Record) {
 	p.line(r.Time.UTC().Format("2006-01-02T15:04:05.000Z") + "  " + outcome + "  " + plain(what))
 	for _, detail := range []struct{ name, value string }{
 		{"request", r.RequestID},
+		{"answer", answerOf(r)},
 		{"caller", r.Caller},
+		{"issuer", r.Issuer},
 		{"source", r.Source},
 		{"client", strings.TrimSpace(r.ClientName + " " + r.ClientVersion)},
 		{"role", r.Role},
 		{"why", r.Why},
 		{"session name", r.SessionName},
+		{"region", r.Region},
 		{"access key", r.AccessKeyID},
+		{"AWS request", r.AWSRequestID},
+		{"STS request", r.STSRequestID},
 		{"policies", strings.Join(r.Policies, ", ")},
 		{"arguments", string(r.Arguments) + r.ArgumentsCut},
+		{"response", string(r.Response) + r.ResponseCut},
 		{"error", r.Error},
 		{"hint", r.Hint},
 	} {

@@ -49,7 +49,7 @@ client begins with. FILE may be - for standard input.
 
 AWS is not asked: what a role's trust policy and permissions say is not known here. Nor is the remote: policies that
 read a tool's annotations get those of --hints. Without --hints they count as unknown, as while a running gateway can't
-list the remote's tools: no policy sees them, and a call is refused with 503 where a forbid reads them.
+list the remote's tools: no policy sees them, and what would be allowed because of that is refused with 503.
 
 The output holds no token. It does hold claims, and the texts of policies.
 
@@ -58,6 +58,11 @@ The output holds no token. It does hold claims, and the texts of policies.
 Exit codes: 0 allowed; 2 a mistake in the documents or on the command line; 3 refused; 4 the token is no good,
 or could not be verified.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"token-file", "claims", "call", "tool", "args", "hints"} {
+				if given := cmd.Flags().Lookup(name); given.Changed && (given.Value.String() == "" || given.Value.String() == "[]") {
+					return usageError{fmt.Errorf("--%s is empty", name)} // as of a variable that is not set: another question
+				}
+			}
 			return f.explain(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

@@ -185,17 +185,19 @@ func policyChapter(e *gateway.Explanation) chapter {
 		s.Rows = append(s.Rows, explained{Name: f.ID, Word: "error", Tone: "bad", Text: f.Effect + " " + place(f) + ": " + f.Error, Block: f.Text})
 	}
 	if len(p.Scopes) > 0 {
-		s.Rows = append(s.Rows, explained{Name: "scopes", Text: "allowed with " + strings.Join(p.Scopes, " ")})
+		s.Rows = append(s.Rows, explained{Name: "scopes", Text: "asked for: " + strings.Join(p.Scopes, " ")})
 	}
 	switch {
 	case !p.Decided:
 	case p.Hints == gateway.HintsGiven:
 		s.Rows = append(s.Rows, explained{Name: "annotations", Text: "those of --hints"})
-	case p.Hints == gateway.HintsUnknown:
+	case p.Hints == gateway.HintsUnknown && p.Depends:
 		s.Rows = append(s.Rows, explained{
 			Name: "annotations", Word: "unknown", Tone: "bad",
-			Text: "policies read the tool's annotations, and --hints gives none: they count as absent, and where a forbid reads them a call is refused with 503",
+			Text: "with other annotations of the tool the decision could be another, and --hints gives none: nothing is allowed because of what is not known",
 		})
+	case p.Hints == gateway.HintsUnknown:
+		s.Rows = append(s.Rows, explained{Name: "annotations", Word: "unknown", Tone: "dim", Text: "the decision is the same with any"})
 	}
 	return s
 }

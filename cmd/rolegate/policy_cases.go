@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,11 +39,12 @@ type expectation struct {
 	Scopes                 []string
 }
 
-// readCases reads the cases of a folder, or of one file, in the order of the files' names, or tells every mistake.
-func readCases(folder string) (all []testCase, mistakes []string) {
-	names, err := caseFiles(folder)
+// readCases reads the cases of a folder, or of one file, in the order of the files' names, or tells every mistake. It
+// names the files that it passed over.
+func readCases(folder string) (all []testCase, passed, mistakes []string) {
+	names, passed, err := caseFiles(folder, nil)
 	if err != nil {
-		return nil, []string{fmt.Sprintf("%s: can't be read: %v", folder, err)}
+		return nil, nil, []string{fmt.Sprintf("%s: can't be read: %v", folder, err)}
 	}
 	for _, name := range names {
 		data, err := os.ReadFile(name)
@@ -63,27 +63,45 @@ func readCases(folder string) (all []testCase, mistakes []string) {
 	if len(all) == 0 && len(mistakes) == 0 {
 		mistakes = []string{folder + ": holds no cases; *.yaml, *.yml or *.json with some"}
 	}
-	return all, mistakes
+	return all, passed, mistakes
 }
 
-func caseFiles(folder string) (names []string, err error) {
-	if info, err := os.Stat(folder); err == nil && info.Mode().IsRegular() {
-		return []string{folder}, nil
+// caseFiles gives the files of a folder that hold cases, and those that do not; a file is its own folder. above are the
+// folders around it, as they are behind links. What begins with a dot is neither.
+func caseFiles(name string, above []string) (names, passed []string, err error) {
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return nil, nil, err
 	}
-	err = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+	info, err := os.Stat(real)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.IsDir() {
+		switch ext := strings.ToLower(filepath.Ext(name)); {
+		case above == nil || ext == ".yaml" || ext == ".yml" || ext == ".json":
+			return []string{name}, nil, nil
+		}
+		return nil, []string{name}, nil
+	}
+	if slices.Contains(above, real) {
+		return nil, nil, fmt.Errorf("%s leads to a folder that it is in", name)
+	}
+	entries, err := os.ReadDir(real)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		more, others, err := caseFiles(filepath.Join(name, e.Name()), append(slices.Clone(above), real))
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		hidden := strings.HasPrefix(d.Name(), ".") && path != folder
-		switch ext := filepath.Ext(path); {
-		case d.IsDir() && hidden:
-			return filepath.SkipDir
-		case !d.IsDir() && !hidden && (ext == ".yaml" || ext == ".yml" || ext == ".json"):
-			names = append(names, path)
-		}
-		return nil
-	})
-	return names, err
+		names, passed = append(names, more...), append(passed, others...)
+	}
+	return names, passed, nil
 }
 
 // caseReader reads one file, strictly: what it does not know is a mistake, with its place.
@@ -246,10 +264,19 @@ func (r *caseReader) call(n *yaml.Node, c *testCase) {
 	if len(r.mistakes) > before {
 		return
 	}
-	params, usual, named := callParams{Name: tool + prompt, URI: resource, Arguments: args}, "", 0
-	for target, its := range map[string]string{tool: "tools/call", prompt: "prompts/get", resource: "resources/read"} {
-		if target != "" {
-			named, usual = named+1, its
+	params, named := callParams{Name: tool + prompt, URI: resource, Arguments: args}, 0
+	var what string
+	var methods []string // that the call may have, the usual one first
+	for _, x := range [...]struct {
+		what, target string
+		methods      []string
+	}{
+		{"tool", tool, []string{"tools/call"}},
+		{"prompt", prompt, []string{"prompts/get"}},
+		{"resource", resource, []string{"resources/read", "resources/subscribe", "resources/unsubscribe"}},
+	} {
+		if x.target != "" {
+			named, what, methods = named+1, x.what, x.methods
 		}
 	}
 	switch {
@@ -260,7 +287,16 @@ func (r *caseReader) call(n *yaml.Node, c *testCase) {
 		r.mistake(n.Line, "the call names no tool, prompt, resource or method")
 		return
 	case method == "":
-		method = usual
+		method = methods[0]
+	case named == 1 && !slices.Contains(methods, method):
+		r.mistake(n.Line, "a %s has no part in %s; its method is %s", what, method, strings.Join(methods, ", "))
+		return
+	}
+	if args != nil && what != "tool" && what != "prompt" {
+		r.mistake(n.Line, "args are those of a tool or a prompt")
+	}
+	if c.Hints != nil && what != "tool" {
+		r.mistake(n.Line, "hints are those of a tool")
 	}
 	var err error
 	if c.Message, err = message(method, params); err != nil {

@@ -52,3 +52,51 @@ func TestExampleOfPolicies(t *testing.T) {
 		}
 	}
 }
+
+// TestCasesBehindLinks: a folder of cases is read whatever stands in the place of it and of what is in it, and what
+// can't be read is not passed over in silence.
+func TestCasesBehindLinks(t *testing.T) {
+	example := filepath.Join(root, "examples", "policy")
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(to, name string) {
+		t.Helper()
+		if err := os.Symlink(filepath.Join(dir, to), filepath.Join(dir, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	one := "name: a\nclaims: {sub: ann, groups: [readers]}\nexpect: {decision: allow}\n"
+	write("cases/a.yaml", one)
+	write("elsewhere/b.yaml", one)
+	link("elsewhere", "cases/more")
+	link("elsewhere/b.yaml", "cases/c.yaml")
+	link("cases", "linked")
+	for _, folder := range []string{"cases", "linked"} {
+		if code, out := policyTest(example, filepath.Join(dir, folder)); code != exitOK || out != "ok  3 cases\n" {
+			t.Errorf("%s: %d\n%s", folder, code, out)
+		}
+	}
+	if code, out := policyTest(example, filepath.Join(dir, "linked", "c.yaml")); code != exitOK || out != "ok  1 case\n" {
+		t.Errorf("a file: %d\n%s", code, out)
+	}
+	link("cases", "elsewhere/round")
+	if code, out := policyTest(example, filepath.Join(dir, "cases")); code != exitMistake || !strings.Contains(out, "leads to a folder that it is in") {
+		t.Errorf("round and round: %d\n%s", code, out)
+	}
+	if err := os.Remove(filepath.Join(dir, "elsewhere", "round")); err != nil {
+		t.Fatal(err)
+	}
+	link("nowhere", "cases/lost.yaml")
+	if code, out := policyTest(example, filepath.Join(dir, "cases")); code != exitMistake || !strings.Contains(out, "nowhere: no such file") {
+		t.Errorf("a link to nothing: %d\n%s", code, out)
+	}
+}

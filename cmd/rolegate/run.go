@@ -122,6 +122,7 @@ func (f *runFlags) run(ctx context.Context, out, errs io.Writer) error {
 		return err
 	}
 	defer closeHouse()
+	defer context.AfterFunc(ctx, house.Book.Ending)()
 	g, problems := gateway.New(cfg, house, nil)
 	if printProblems(stderr, problems); len(problems) > 0 {
 		return exitError{exitMistake}
@@ -132,11 +133,11 @@ func (f *runFlags) run(ctx context.Context, out, errs io.Writer) error {
 		return err
 	}
 	go f.reloads(ctx, hangups, server, house.Book, log)
-	server.Announce(b.Version)
+	server.Announce()
 	return server.Run(ctx)
 }
 
-// closeTime is how long records and telemetry may take to get away at the end.
+// closeTime is how long records may take to get away at the end, and then as long again telemetry.
 const closeTime = 10 * time.Second
 
 // furnish opens what outlives a configuration: where metrics, traces and records go.
@@ -158,15 +159,22 @@ func furnish(ctx context.Context, cfg *config.Proxy, b build, log *slog.Logger, 
 	}
 	house := gateway.NewHouse(log, pipes.Metrics)
 	house.Tracing, house.Book = pipes.Tracing, book
-	return house, func() {
+	house.Ways, house.Sampling = pipes.Ways, pipes.Sampling
+	if pipes.Records != nil && !cfg.Audit.Enabled && (cfg.Telemetry == nil || cfg.Telemetry.Export == nil) { // else the documents were warned about
+		log.Warn("audit records are to be sent, but there are none", slog.String(telemetry.KeyHint, "OTEL_LOGS_EXPORTER or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT asks for them: set audit.enabled: true"))
+	}
+	return house, func() { inTurn(log, book.Close, pipes.Close) }, nil // records go out through the pipes
+}
+
+// inTurn ends one after the other. Each has its own time: one that hangs takes none from the next.
+func inTurn(log *slog.Logger, ends ...func(context.Context) error) {
+	for _, end := range ends {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
-		defer cancel()
-		for _, end := range []func(context.Context) error{book.Close, pipes.Close} { // records go out through the pipes
-			if err := end(ctx); err != nil {
-				log.Error("not all could be written at the end", slog.Any(telemetry.KeyError, err))
-			}
+		if err := end(ctx); err != nil {
+			log.Error("not all could be written at the end", slog.Any(telemetry.KeyError, err))
 		}
-	}, nil
+		cancel()
+	}
 }
 
 // exported sends records as log records of OpenTelemetry.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	collectlogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
@@ -39,6 +41,41 @@ func records(t *testing.T, text string) (all []audit.Record) {
 		all = append(all, r)
 	}
 	return all
+}
+
+// TestTheEndDoesNotWaitForRecordsThatCantBeWritten: it takes a few seconds, also where a request waits for room, and the
+// log says how many are lost.
+func TestTheEndDoesNotWaitForRecordsThatCantBeWritten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := filepath.Join(t.TempDir(), "log")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	g := serve(t, w, swap(t, w.Documents(), "  audit:\n    enabled: true\n", "  audit: {enabled: true, queueSize: 16, logFile: "+filepath.Join(dir, "audit.jsonl")+"}\n"))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	ann := g.caller("ann")
+	ann.enter(t) // two requests
+	for range 14 {
+		if _, err := ann.whoami(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	g.says("audit records can't be written")
+	served := w.AWS.Count()
+	go func() { _, _ = ann.whoami(t.Context()) }() // waits for room
+	until(t, "the last call was served", func() bool { return w.AWS.Count() > served })
+	began := time.Now()
+	g.signal(syscall.SIGTERM)
+	if code := g.waitEnd(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if d := time.Since(began); d > 7*time.Second {
+		t.Errorf("it took %s", d)
+	}
+	g.says(`"level":"ERROR"`, "not all could be written at the end", "write audit records: 16 are lost: ")
 }
 
 // TestRecordsOutliveRotationAndTheEnd: a file that is renamed under load, a hangup, and an end in order lose nothing, and
@@ -356,6 +393,7 @@ func TestConsoleBeyondLoopback(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.says(`"msg":"serving"`)), &told); err != nil {
 		t.Fatal(err)
 	}
+	p.says(`"level":"WARN"`, `"about":"admin"`, "/console, with a bearer token", "the console's token crosses the network in the clear")
 	_, port, _ := strings.Cut(told.Admin[strings.LastIndexByte(told.Admin, ']')+1:], ":")
 	admin := "http://127.0.0.1:" + port
 	began := time.Now()
@@ -373,4 +411,24 @@ func TestConsoleBeyondLoopback(t *testing.T) {
 	if strings.Contains(p.log.String(), token) {
 		t.Error("the log holds the console's token")
 	}
+}
+
+// TestAHangingEndTakesNoTimeFromTheNext: records that nobody takes do not keep metrics and traces from being sent.
+func TestAHangingEndTakesNoTimeFromTheNext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var told strings.Builder
+		ended := false
+		inTurn(slog.New(slog.NewTextHandler(&told, nil)), func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, func(ctx context.Context) error {
+			deadline, _ := ctx.Deadline()
+			ended = ctx.Err() == nil && time.Until(deadline) == closeTime
+			return nil
+		})
+		if !ended || strings.Count(told.String(), "not all could be written") != 1 {
+			t.Errorf("the next had no time of its own: %s", told.String())
+		}
+	})
 }

@@ -35,21 +35,27 @@ type example struct {
 type input struct{ series, values string }
 
 var (
-	keysAge     = telemetry.MetricKeySetAge
-	refreshes   = telemetry.MetricKeySetRefreshes
-	calls       = telemetry.MetricSTSCalls
-	events      = telemetry.MetricSTSCache
-	nextExpiry  = telemetry.MetricSTSNextExpiry
-	choices     = telemetry.MetricRoleChoices
-	requests    = telemetry.MetricRequests
-	records     = telemetry.MetricAuditRecords
-	reloads     = telemetry.MetricConfigReloads
-	callersFail = `ExpiredToken|IDPRejectedClaim` // codes of STS that are about one token
+	keysAge       = telemetry.MetricKeySetAge
+	refreshes     = telemetry.MetricKeySetRefreshes
+	calls         = telemetry.MetricSTSCalls
+	events        = telemetry.MetricSTSCache
+	nextExpiry    = telemetry.MetricSTSNextExpiry
+	choices       = telemetry.MetricRoleChoices
+	requests      = telemetry.MetricRequests
+	records       = telemetry.MetricAuditRecords
+	reloads       = telemetry.MetricConfigReloads
+	callersFail   = `ExpiredToken|IDPRejectedClaim` // codes of STS that are about one token
+	refreshFailed = `event="` + telemetry.RefreshFailed + `"`
 )
 
 // at is a series of the process that the examples are about.
 func at(metric string, conditions ...string) string {
 	return series(metric, append(conditions, `instance="a:9090"`, `job="rolegate"`)...)
+}
+
+// newer is a series of a pod that is one of several, one after another.
+func newer(metric, pod string, conditions ...string) string {
+	return series(metric, append(conditions, `instance="`+pod+`:9090"`, `job="rolegate"`, `namespace="tools"`, `pod="`+pod+`"`)...)
 }
 
 // about are the labels of an alert about that process, and more, as name and value.
@@ -172,45 +178,43 @@ var alerts = []alert{
 	},
 	{
 		name: "RolegateCredentialsNotRefreshed", severity: critical, hold: "1m",
-		expr: nextExpiry + " < 300\nand (\n" + grown("10m", events, `event="refresh"`) + "\n- (" + grown("10m", calls, `code="ok"`) +
-			" or 0 * " + grown("10m", events) + ")\n) >= 2",
+		expr:        nextExpiry + " < 300\nand " + grown("5m", events, refreshFailed) + " > 0",
 		summary:     "credentials on {{ $labels.instance }} end in {{ $value | humanizeDuration }}, and are not refreshed",
-		description: "Refreshes are tried and bring nothing; when the credentials are a minute from their end, their users are refused. Look at the log for \"refresh of credentials failed\", which names role, region and code, and at the STS calls by code.",
+		description: "Refreshes are tried and fail; when the credentials are a minute from their end, their users are refused. Look at the log for \"refresh of credentials failed\", which names role, region and code, and at the STS calls by code.",
 		cases: []example{
 			{
-				story: "refreshes began twelve minutes before the end, and all fail",
+				story: "refreshes began twelve minutes before the end, and all fail, ever more slowly",
 				input: []input{
 					{at(nextExpiry), "720-60x11"},
-					{at(events, `event="refresh"`), "0+0x1 1+1x10"},
+					{at(events, refreshFailed), "0 3 4 5 5 6 6 6 7 7 8 8"},
+					{at(events, `event="refresh"`), "9 12 13 14 14 15 15 15 16 16 17 17"},
 					{at(events, `event="hit"`), "0+60x12"},
-					{at(calls, `code="ok"`), "5+0x12"},
-					{at(calls, `code="timeout"`), "0+1x12"},
 				},
 				early: "8m", at: "9m", fires: about(), figure: "3m 0s",
 			},
 			{
-				story: "the same where no call has succeeded since the start of Prometheus",
-				input: []input{{at(nextExpiry), "720-60x11"}, {at(events, `event="refresh"`), "0+1x12"}, {at(calls, `code="timeout"`), "0+1x12"}},
-				at:    "9m", fires: about(), figure: "3m 0s",
+				story: "the first failure since the start, of a user who comes back late",
+				input: []input{{at(nextExpiry), "720-60x11"}, {at(events, refreshFailed), "0x7 1x4"}},
+				early: "8m", at: "9m", fires: about(), figure: "3m 0s",
 			},
 			{
 				story: "a user has gone home, and nobody needs the credentials",
-				input: []input{
-					{at(nextExpiry), "720-60x11"},
-					{at(events, `event="refresh"`), "5+0x12"},
-					{at(events, `event="hit"`), "0+60x12"},
-					{at(calls, `code="ok"`), "9+0x12"},
-				},
-				at: "9m",
-			},
-			{
-				story: "a user has gone home, and the others' credentials are refreshed",
-				input: []input{{at(nextExpiry), "720-60x11"}, {at(events, `event="refresh"`), "0+1x12"}, {at(calls, `code="ok"`), "0+1x12"}},
+				input: []input{{at(nextExpiry), "720-60x11"}, {at(events, refreshFailed), "5+0x12"}, {at(events, `event="hit"`), "0+60x12"}},
 				at:    "9m",
 			},
 			{
+				story: "a user has gone home, and the others' credentials are refreshed",
+				input: []input{{at(nextExpiry), "720-60x11"}, {at(events, `event="refresh"`), "0+1x12"}, {at(events, refreshFailed), "0+0x12"}},
+				at:    "9m",
+			},
+			{
+				story: "a refresh failed, and the next one did not",
+				input: []input{{at(nextExpiry), "360-60x2 3600-60x10"}, {at(events, refreshFailed), "0 0 1+0x11"}},
+				at:    "4m",
+			},
+			{
 				story: "refreshes fail, and there is time",
-				input: []input{{at(nextExpiry), "720-60x11"}, {at(events, `event="refresh"`), "0+1x12"}, {at(calls, `code="timeout"`), "0+1x12"}},
+				input: []input{{at(nextExpiry), "720-60x11"}, {at(events, refreshFailed), "0+1x12"}},
 				at:    "6m",
 			},
 		},
@@ -314,10 +318,11 @@ var alerts = []alert{
 	},
 	{
 		name: "RolegateFallbackSurge", severity: warning, hold: "5m",
-		expr: "(\n" + share("30m", choices, `reason="fallback"`) + "\n- (\n" + share("1d offset 30m", choices, `reason="fallback"`) + " >= 0\nor 0 * " + grown("30m", choices) + "\n)\n) > 0.25\nand " +
+		expr: "(\n" + share("30m", choices, `reason="fallback"`) + "\n- on " + alike + " group_left () (\n" + common("1d offset 30m", choices, `reason="fallback"`) +
+			" >= 0\nor 0 * (sum by " + alike + " (" + increase("1d offset 30m", choices) + ") > 0)\nor 0 * sum by " + alike + " (" + telemetry.MetricBuildInfo + " offset 1d)\n)\n) > 0.25\nand " +
 			grown("30m", choices, `reason="fallback"`) + " >= 5",
 		summary:     "the share of callers of {{ $labels.instance }} who get the fallback role is up by {{ $value | humanizePercentage }}",
-		description: "That is against the day before. No mapping matches them, as if a claim went missing from the tokens. Look at " + telemetry.MetricRoleClaims + " by state, at why in the log lines of those callers, and at what changed at the identity provider; \"rolegate explain\" tells what a token would get.",
+		description: "That is against all processes of the job the day before. No mapping matches them, as if a claim went missing from the tokens. Look at " + telemetry.MetricRoleClaims + " by state, at why in the log lines of those callers, and at what changed at the identity provider; \"rolegate explain\" tells what a token would get.",
 		cases: []example{
 			{
 				story: "after some quiet hours half of the callers fall back",
@@ -328,12 +333,50 @@ var alerts = []alert{
 				early: "5h14m", at: "5h40m", fires: about(), figure: "46.88%",
 			},
 			{
-				story: "in the morning after a night without anybody",
+				story: "nobody has ever fallen back before, on the first day",
 				input: []input{
-					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "100+0x360"},
-					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+0x340 1+1x60"},
+					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "0+1x360"},
+					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "_x300 1+1x60"},
 				},
-				at: "6h", fires: about(), figure: "100%",
+				at: "5h40m", fires: about(), figure: "46.57%",
+			},
+			{
+				story: "on Monday, after days without anybody",
+				input: []input{
+					{at(telemetry.MetricBuildInfo, `version="v1"`), "1+0x1860"},
+					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "100+0x1860"},
+					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+0x1780 1+1x60"},
+				},
+				at: "30h", fires: about(), figure: "100%",
+			},
+			{
+				story: "half of the callers have always fallen back, and a new version takes over",
+				input: []input{
+					{newer(choices, "old", `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "0+1x300"},
+					{newer(choices, "old", `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+1x300"},
+					{newer(choices, "new", `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "_x300 0+1x100"},
+					{newer(choices, "new", `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "_x300 0+1x100"},
+				},
+				at: "5h20m",
+			},
+			{
+				story: "the new version has forgotten a mapping",
+				input: []input{
+					{newer(choices, "old", `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "0+3x300"},
+					{newer(choices, "old", `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+1x300"},
+					{newer(choices, "new", `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "_x300 0+4x100"},
+				},
+				at:    "5h30m",
+				fires: map[string]string{"instance": "new:9090", "job": "rolegate", "namespace": "tools", "pod": "new"}, figure: "75%",
+			},
+			{
+				story: "the first hour of all, in which half of the callers fall back",
+				input: []input{
+					{at(telemetry.MetricBuildInfo, `version="v1"`), "1+0x60"},
+					{at(choices, `reason="mapping"`, `role="arn:aws:iam::123456789012:role/Reader"`), "0+0x20 1+1x40"},
+					{at(choices, `reason="fallback"`, `role="arn:aws:iam::123456789012:role/Default"`), "0+0x20 1+1x40"},
+				},
+				at: "45m",
 			},
 			{
 				story: "half of the callers always fall back",
@@ -403,7 +446,7 @@ var alerts = []alert{
 		name: "RolegateAuditLost", severity: critical, hold: "0m",
 		expr:        happened("10m", records, `result=~"dropped|failed"`),
 		summary:     "audit records on {{ $labels.instance }} are lost: {{ $labels.result }}",
-		description: "failed: the file or the collector does not take them; look at the log's error, the disk and the rights on logFile. dropped: more come than can be written and onFull is drop; look at the queue's length, at the disk's speed, or set onFull: block.",
+		description: "failed: the file or the collector does not take them; look at the log's error, the disk and the rights on logFile. dropped: lost for good, since the queue was full; with onFull: block only after a wait of ten seconds. Look at the queue's length and at the disk: it is too slow, or takes nothing.",
 		cases: []example{
 			{
 				story: "the queue was full",

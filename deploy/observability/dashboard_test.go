@@ -113,10 +113,10 @@ var rows = []row{
 		stacked(line("Calls by code", "reqps", "Calls to AWS STS by result. AccessDenied is a role's trust policy, InvalidIdentityToken the OIDC provider in IAM, Throttling AWS, network and timeout the way there.", query{rate("code", telemetry.MetricSTSCalls), "{{code}}"})),
 		line("Time of a call", "s", "Retries included. The first request of a user waits for it.", quantiles(telemetry.MetricSTSCallDuration)...),
 		line("Credentials from memory", "percentunit", "Which part of the requests needed no call of STS.", query{part(telemetry.MetricSTSCache, `event="hit"`), "hits"}),
-		stacked(line("Events of the cache but hits", "reqps", "miss: STS was asked. joined: waited for another request's call. refused: a refusal that is remembered. refresh: ahead of the end. evicted: there was no more room.", query{rate("event", telemetry.MetricSTSCache, `event!="hit"`), "{{event}}"})),
+		stacked(line("Events of the cache but hits", "reqps", "miss: STS was asked. joined: waited for another request's call. refused: a refusal that is remembered. refresh: ahead of the end. refresh_failed: that brought nothing, and the credentials at hand are still good. evicted: there was no more room.", query{rate("event", telemetry.MetricSTSCache, `event!="hit"`), "{{event}}"})),
 		line("Credentials held", "short", "Callers and roles that are remembered, about 5 KB each, and calls under way.",
 			query{sum("", picked(telemetry.MetricSTSEntries)), "entries"}, query{sum("", picked(telemetry.MetricSTSFlights)), "calls under way"}),
-		line("Next end of credentials", "s", "Until the first of the live credentials end. Refreshes begin some ten minutes before the end; a line that falls to a minute is a user who went away, or refreshes that fail: see the calls by code.", query{picked(telemetry.MetricSTSNextExpiry), "{{instance}}"}),
+		line("Next end of credentials", "s", "Until the first of the live credentials end. Refreshes begin some ten minutes before the end; a line that falls to a minute is a user who went away, or refreshes that fail: see refresh_failed among the events.", query{picked(telemetry.MetricSTSNextExpiry), "{{instance}}"}),
 	}},
 	{"Audit", []chart{
 		stacked(chart{kind: "timeseries", title: "Records", unit: "reqps", w: 12, h: 8, says: "Audit records by what became of them. failed (a sink did not take it) and dropped (the queue was full) are lost.", queries: []query{{rate("result", telemetry.MetricAuditRecords), "{{result}}"}}}),

@@ -71,6 +71,14 @@ func share(window, metric string, conditions ...string) string {
 	return grown(window, metric, conditions...) + "\n/ " + grown(window, metric)
 }
 
+// alike are the processes that serve the same callers: those of a job. Labels that are not there count as equal.
+const alike = "(cluster, namespace, job)"
+
+// common is the share over all processes that are alike.
+func common(window, metric string, conditions ...string) string {
+	return fmt.Sprintf("sum by %s (%s)\n/ sum by %s (%s)", alike, increase(window, metric, conditions...), alike, increase(window, metric))
+}
+
 // happened is true of series that grew over a window, and of those that were not there before it: a counter whose label
 // comes from what went wrong begins with 1, and increase sees nothing of that.
 func happened(window, metric string, conditions ...string) string {

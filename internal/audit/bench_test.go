@@ -58,9 +58,13 @@ func BenchmarkRecord(b *testing.B) {
 
 // BenchmarkArguments is what recording arguments costs.
 func BenchmarkArguments(b *testing.B) {
-	params := []byte(`{"name":"aws___run_script","arguments":{"script":"` + strings.Repeat("print(1);", 50) + `","region":"us-east-1","api_key":"x","n":[1,2,3]}}`)
+	params := `{"name":"aws___run_script","arguments":{"script":"` + strings.Repeat("print(1);", 50) + `","region":"us-east-1","api_key":"x","n":[1,2,3]}}`
+	c, err := message("tools/call", params)
+	if err != nil {
+		b.Fatal(err)
+	}
 	o := options(config.Audit{IncludeRequestData: true})
-	ev := &audit.Event{Call: &mcp.Call{Kind: mcp.Request, Method: "tools/call", Params: params}}
+	ev := &audit.Event{Call: c}
 	b.ReportAllocs()
 	for b.Loop() {
 		o.Read(ev)

@@ -3,7 +3,6 @@ package audit
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -77,16 +76,23 @@ type Book struct {
 	waiters int           // for room
 	warned  time.Time     // when the log was last told of dropped records
 	over    bool          // nobody writes any more
+	lost    int           // records that were given up
+	failing error         // why the last attempt at writing failed; nil where it did not
 
 	spareLines   []byte // of the writer: what is not in use
 	spareEntries []Entry
 	linked       []byte
+	last         time.Time // when writing is given up, once the end has come
+	hopeless     bool      // it was
 
 	wake, hurry     chan struct{} // to the writer: there is something; there is much
 	again           chan struct{} // to the writer: try now
+	ending          chan struct{} // the end is near: see Ending
+	near            time.Time     // when that was told
 	closing         chan struct{} // write what there is and end
 	abandoned       chan struct{} // end
 	done            chan struct{} // the writer has ended
+	first           sync.Once     // for ending
 	once, twice     sync.Once
 	written, failed atomic.Uint64
 	dropped         atomic.Uint64
@@ -106,6 +112,7 @@ const (
 	patience   = 5 * time.Second  // between two attempts at most
 	warnEvery  = 10 * time.Second // while records are dropped
 	waitTime   = 10 * time.Second // for room
+	lastTime   = 2 * time.Second  // for either, when the end is near and nothing can be written
 )
 
 // Open opens the book that the settings describe, nil where they don't turn it on. A file is made if it isn't there, and
@@ -120,7 +127,7 @@ func Open(o Options) (*Book, error) {
 		log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), component: o.Component,
 		size: int(cmp.Or(s.QueueSize, 4096)), drop: s.OnFull == config.OnFullDrop,
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), again: make(chan struct{}, 1),
-		closing: make(chan struct{}), abandoned: make(chan struct{}), done: make(chan struct{}),
+		ending: make(chan struct{}), closing: make(chan struct{}), abandoned: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.TamperEvident {
 		b.chain = newChain()
@@ -162,7 +169,9 @@ func (b *Book) WriteLine(ctx context.Context, r *Record, line []byte) {
 		return
 	}
 	b.mu.Lock()
-	for !b.over && b.full(len(line)) && !b.drop && b.wait(ctx) {
+	if b.full(len(line)) && !b.drop {
+		for until := time.Now().Add(waitTime); !b.over && b.full(len(line)) && b.wait(ctx, &until); {
+		}
 	}
 	if b.over || b.full(len(line)) {
 		b.miss(r.Time)
@@ -182,8 +191,9 @@ func (b *Book) full(n int) bool {
 	return b.queued >= b.size || b.queued > 0 && b.bytes+n > mostBytes
 }
 
-// wait lets others work until there may be room, and is false when waiting is over. The lock is held before and after.
-func (b *Book) wait(ctx context.Context) bool {
+// wait lets others work until there may be room, and is false when waiting is over: at until, which comes nearer when the
+// end does. The lock is held before and after.
+func (b *Book) wait(ctx context.Context, until *time.Time) bool {
 	if b.room == nil {
 		b.room = make(chan struct{})
 	}
@@ -194,16 +204,31 @@ func (b *Book) wait(ctx context.Context) bool {
 		b.mu.Lock()
 		b.waiters--
 	}()
-	limit := time.NewTimer(waitTime)
+	limit := time.NewTimer(time.Until(*until))
 	defer limit.Stop()
-	select {
-	case <-room:
-		return true
-	case <-limit.C:
-	case <-ctx.Done():
-	case <-b.abandoned:
+	for ending := b.ending; ; ending = nil {
+		select {
+		case <-room:
+			return true
+		case <-ending:
+			if soon := time.Now().Add(lastTime); soon.Before(*until) && b.fails() {
+				*until = soon
+				limit.Reset(lastTime)
+			}
+			continue
+		case <-limit.C:
+		case <-ctx.Done():
+		case <-b.abandoned:
+		}
+		return false
 	}
-	return false
+}
+
+// fails tells whether the last attempt at writing failed.
+func (b *Book) fails() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failing != nil
 }
 
 func (b *Book) add(r *Record, line []byte) {
@@ -269,28 +294,54 @@ func (b *Book) Reopen() error {
 	return nil
 }
 
-// Close writes what was handed over and closes the file. If ctx ends before, it says how many records are lost. Records
-// that are handed over later are dropped.
+// Ending tells that Close will come. From then on nobody waits for room for more than two seconds where records can't be
+// written, so that requests which are to end do. Nothing else changes: what waits is tried again as before.
+func (b *Book) Ending() {
+	if b != nil {
+		b.first.Do(func() {
+			b.near = time.Now()
+			close(b.ending)
+		})
+	}
+}
+
+// Close writes what was handed over and closes the file. Where writing fails, it is tried until two seconds after Ending,
+// once at least; without Ending, for two seconds. If it does not work by then, or ctx ends before, Close says how many
+// records are lost. Records that are handed over later are dropped.
 func (b *Book) Close(ctx context.Context) error {
 	if b == nil {
 		return nil
 	}
+	b.Ending()
 	b.once.Do(func() { close(b.closing) })
 	select {
 	case <-b.done:
-		return nil
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.loss(b.failing)
 	case <-ctx.Done():
 	}
 	b.twice.Do(func() { close(b.abandoned) })
 	b.mu.Lock()
-	lost := b.queued
+	defer b.mu.Unlock()
+	b.lose(b.queued)
 	b.over, b.queued = true, 0
-	b.dropped.Add(uint64(lost))
-	b.mu.Unlock()
-	if lost == 0 {
+	return b.loss(context.Cause(ctx))
+}
+
+// lose counts records that are given up.
+func (b *Book) lose(n int) {
+	b.lost += n
+	b.dropped.Add(uint64(n))
+}
+
+// loss says, once, how many were.
+func (b *Book) loss(cause error) error {
+	n := b.lost
+	if b.lost = 0; n == 0 {
 		return nil
 	}
-	return fmt.Errorf("write audit records: %d are lost: %w", lost, context.Cause(ctx))
+	return fmt.Errorf("write audit records: %d are lost: %w", n, cause)
 }
 
 // Stats counts.
@@ -316,5 +367,3 @@ func (s stream) write(buf []byte, off int) (int, error) {
 }
 
 func (stream) close() error { return nil }
-
-var errAbandoned = errors.New("the end came first")

@@ -87,6 +87,7 @@ func (r *Record) appendAWS(b []byte) []byte {
 	b = text(b, `,"why":`, r.Why)
 	b = texts(b, `,"matcher_errors":`, r.MatcherErrors)
 	b = text(b, `,"session_name":`, r.SessionName)
+	b = text(b, `,"region":`, r.Region)
 	b = text(b, `,"sts":`, r.STS)
 	b = text(b, `,"sts_request_id":`, r.STSRequestID)
 	b = text(b, `,"assumed_role":`, r.AssumedRole)
@@ -98,6 +99,8 @@ func (r *Record) appendAnswer(b []byte) []byte {
 	b = number(b, `,"status":`, int64(r.Status))
 	b = number(b, `,"rpc_code":`, r.RPCCode)
 	b = truth(b, `,"is_error":`, r.IsError)
+	b = raw(b, `,"response":`, r.Response)
+	b = text(b, `,"response_cut":`, r.ResponseCut)
 	b = truth(b, `,"stream":`, r.Stream)
 	b = number(b, `,"bytes":`, r.Bytes)
 	if r.DurationMS != 0 {
@@ -172,13 +175,31 @@ var plain = func() (t [256]bool) {
 
 // quoted appends a JSON string.
 func quoted(b []byte, s string) []byte {
-	for i := range len(s) {
-		if !plain[s[i]] {
-			b, _ = jsontext.AppendQuote(b, s) // the error is about bytes that are not UTF-8, which it has replaced
-			return b
-		}
+	if !plainText(s) {
+		b, _ = jsontext.AppendQuote(b, s) // the error is about bytes that are not UTF-8, which it has replaced
+		return b
 	}
 	return append(append(append(b, '"'), s...), '"')
+}
+
+// plainText tells whether all bytes are plain. It looks at eight bytes at a time: each term has its highest bit set where
+// a byte is below a space, a quote, a backslash, above ASCII, or the last of ASCII.
+func plainText(s string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		quote, slash := w^('"'*ones), w^('\\'*ones)
+		if ((w-' '*ones)&^w|(quote-ones)&^quote|(slash-ones)&^slash|w|(w+ones))&tops != 0 {
+			return false
+		}
+	}
+	for i := range len(s) {
+		if !plain[s[i]] {
+			return false
+		}
+	}
+	return true
 }
 
 // dropped is the record that stands for n missing ones.

@@ -4,14 +4,16 @@
 //
 // It promises exactly one record per request, also for those that were refused, panicked or were abandoned; that what
 // is handed to the Book is written once, in order, in whole lines; and that a record which could not be written is
-// counted and announced. It must never hold a token, a credential or a session id, nor the arguments of a call unless
-// a setting asks for them, and then without what the setting redacts.
+// counted and announced. It must never hold a token, a credential or a session id, nor the arguments of a call or its
+// answer unless a setting asks for them, and then without what the setting redacts.
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -64,8 +66,11 @@ type Event struct {
 	IsError      bool   // the remote answered with a tool's result that says isError
 	Status       int
 	Bytes        int64
-	Stream       bool // the answer was server-sent events
+	Response     []byte // JSON: the remote's result or error, redacted; nil where it is not recorded
+	ResponseCut  bool   // Response is the beginning of it
+	Stream       bool   // the answer was server-sent events
 	Err          error
+	Flaw         *fault.Error // what is wrong with an answer that was passed on as it came; nil for nothing
 	End          time.Time
 }
 
@@ -148,17 +153,50 @@ func story(f *fault.Error) string {
 	return text
 }
 
-// Level is how loud the record is: Error for what the operator must mend, Warn for refusals, Info for the rest.
-func (e *Event) Level() slog.Level {
+// wrong tells what went wrong, and what to look at; both are "" where nothing did. An answer that the remote gave and
+// that was passed on as it came is told of here too.
+func (e *Event) wrong() (what, hint string) {
 	f := fault.Of(e.Err)
 	switch {
-	case f == nil || f.Kind == fault.Aborted:
-		return slog.LevelInfo
-	case f.Status() >= 500:
-		return slog.LevelError
+	case f != nil:
+	case e.Flaw != nil:
+		f = e.Flaw
+	case e.Status >= 500:
+		return fmt.Sprintf("the remote MCP server answered %d, which was passed on", e.Status), "look for the aws_request_id at the remote, or at the page of its service's health"
+	case e.Status == http.StatusTooManyRequests:
+		return "the remote MCP server answered 429, which was passed on", "it wants fewer calls; the client may try again later"
 	default:
+		return "", ""
+	}
+	return bounded(story(f), storyLimit), bounded(cmp.Or(f.Hinted(), usualHints[f.Kind]), storyLimit)
+}
+
+// usualHints are for errors that say all there is to say in their words.
+var usualHints = map[fault.Kind]string{
+	fault.Internal:     "a defect of rolegate: please report it with this line",
+	fault.Malformed:    hintClient,
+	fault.BadMethod:    hintClient,
+	fault.BadMediaType: hintClient,
+	fault.TooLarge:     hintClient,
+	fault.SlowClient:   hintClient,
+	fault.SessionLost:  "clients initialize again by themselves; where they all do, replicas lack a common session key",
+	fault.Unavailable:  "it passes by itself, or another line tells what is away",
+}
+
+const hintClient = "this is the client's to mend; source, caller and client_name tell whose"
+
+// Level is how loud the record is: Error for what the operator must mend, Warn for refusals, Info for the rest.
+func (e *Event) Level() slog.Level {
+	switch e.Outcome() {
+	case Failure:
+		return slog.LevelError
+	case Denied:
 		return slog.LevelWarn
 	}
+	if e.Status == http.StatusTooManyRequests {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // Log writes the event as one line.
@@ -167,7 +205,7 @@ func (e *Event) Log(ctx context.Context, log *slog.Logger) {
 	if !log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 24)
+	attrs := make([]slog.Attr, 0, 32)
 	str := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, value))
@@ -176,7 +214,10 @@ func (e *Event) Log(ctx context.Context, log *slog.Logger) {
 	str(telemetry.KeyRequestID, e.ID)
 	str(telemetry.KeyHTTPMethod, bounded(e.HTTPMethod, textLimit))
 	str(telemetry.KeyPath, bounded(e.Path, textLimit))
+	str(telemetry.KeyTraceID, e.TraceID)
 	str(telemetry.KeyRemoteAddr, e.RemoteAddr)
+	str(telemetry.KeySource, e.source())
+	str(telemetry.KeyClientName, bounded(e.ClientName, textLimit))
 	str(telemetry.KeyAuth, e.auth())
 	if e.Caller != nil {
 		str(telemetry.KeyCaller, bounded(e.Caller.Subject.ID, subjectLimit))
@@ -187,14 +228,16 @@ func (e *Event) Log(ctx context.Context, log *slog.Logger) {
 		str(telemetry.KeyMethod, bounded(e.Call.Method, textLimit))
 		str(telemetry.KeyTarget, bounded(e.Call.Target, textLimit))
 	}
+	str(telemetry.KeyOutcome, e.Outcome())
 	str(telemetry.KeyDecision, e.Decision())
 	str(telemetry.KeyRole, e.Role.RoleARN)
 	str(telemetry.KeyWhy, e.Role.Reason)
 	str(telemetry.KeyMatchErrors, e.matchErrors())
-	str(telemetry.KeyPolicies, named(e.Policies))
+	str(telemetry.KeyPolicies, bounded(named(e.Policies), storyLimit))
 	str(telemetry.KeyPolicyErrors, bounded(failures(e.PolicyErrors), storyLimit))
 	str(telemetry.KeySessionName, e.Grant.SessionName)
 	str(telemetry.KeySTS, string(e.STS))
+	str(telemetry.KeyAccessKey, e.AccessKeyID)
 	str(telemetry.KeyAWSRequest, bounded(e.AWSRequestID, textLimit))
 	attrs = append(attrs, slog.Int(telemetry.KeyStatus, e.Status), slog.Int64(telemetry.KeyBytes, e.Bytes),
 		slog.Float64(telemetry.KeyDuration, float64(e.End.Sub(e.Start).Microseconds())/1000))
@@ -207,9 +250,14 @@ func (e *Event) Log(ctx context.Context, log *slog.Logger) {
 	if e.Withheld > 0 {
 		attrs = append(attrs, slog.Int(telemetry.KeyWithheld, e.Withheld))
 	}
-	if f := fault.Of(e.Err); f != nil {
-		str(telemetry.KeyError, bounded(story(f), storyLimit))
-		str(telemetry.KeyHint, bounded(f.Hinted(), storyLimit))
+	if e.RPCCode != 0 {
+		attrs = append(attrs, slog.Int64(telemetry.KeyRPCCode, e.RPCCode))
 	}
+	if e.IsError {
+		attrs = append(attrs, slog.Bool(telemetry.KeyIsError, true))
+	}
+	what, hint := e.wrong()
+	str(telemetry.KeyError, what)
+	str(telemetry.KeyHint, hint)
 	log.LogAttrs(ctx, level, "request", attrs...)
 }

@@ -2,6 +2,9 @@ package audit
 
 import (
 	"bytes"
+	"errors"
+	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -11,76 +14,37 @@ import (
 	"github.com/rolegate/rolegate/internal/mcp"
 )
 
-// metaClient is where a request of the modern era says which client sends it (MCP 2026-07-28, basic/index, _meta).
-const metaClient = "io.modelcontextprotocol/clientInfo"
-
-// client finds what the client calls itself: in the initialize of the legacy era, in every request of the modern one.
-func client(c *mcp.Call) (name, version string) {
-	var path []string
-	switch {
-	case c.Era == mcp.Modern && bytes.Contains(c.Params, []byte(metaClient)):
-		path = []string{"_meta", metaClient}
-	case c.Method == "initialize":
-		path = []string{"clientInfo"}
-	default:
-		return "", ""
-	}
-	info := c.Params
-	for _, key := range path {
-		info = member(info, key)
-	}
-	return word(member(info, "name")), word(member(info, "version"))
-}
-
-// member is the raw value of an object's member; nil where there is none.
-func member(object []byte, name string) []byte {
-	if len(object) == 0 || object[0] != '{' {
-		return nil
-	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(object))
-	if _, err := dec.ReadToken(); err != nil {
-		return nil
-	}
-	for dec.PeekKind() == '"' {
-		key, err := dec.ReadToken()
-		if err != nil {
-			return nil
-		}
-		found := key.String() == name
-		value, err := dec.ReadValue()
-		if err != nil {
-			return nil
-		}
-		if found {
-			return value
-		}
-	}
-	return nil
-}
-
-// word is the text of a JSON string; "" for anything else.
-func word(value []byte) string {
-	if len(value) == 0 || value[0] != '"' {
-		return ""
-	}
-	text, err := jsontext.AppendUnquote(nil, value)
-	if err != nil {
-		return ""
-	}
-	return string(text)
-}
-
 // argumentsOf gives the arguments of a tool or a prompt, redacted, and whether they had to be cut; nil where the call has
 // none.
 func (o *RecordOptions) argumentsOf(c *mcp.Call) (text []byte, cut bool) {
 	if c.Method != "tools/call" && c.Method != "prompts/get" {
 		return nil, false
 	}
-	args := member(c.Params, "arguments")
+	args := c.Arguments()
 	if len(args) == 0 || args[0] != '{' {
 		return nil, false
 	}
 	return o.redact.apply(args, o.most)
+}
+
+// Keeps is how many bytes of an answer's result, or error, are to be kept for Answered: 0 where it is not recorded. It is
+// more than a record holds, since space is left out, and what is redacted.
+func (o *RecordOptions) Keeps(e *Event) int {
+	if o == nil || !o.responses || !o.Wants(e.Type()) {
+		return 0
+	}
+	return 2 * o.most
+}
+
+// Answered notes the answer's result, or error, as mcp.Watcher has it, redacted.
+func (o *RecordOptions) Answered(e *Event, raw []byte) {
+	if o == nil || !o.responses || len(raw) == 0 {
+		return
+	}
+	if !utf8.Valid(raw) { // nobody has checked that, and a record is text
+		raw = bytes.ToValidUTF8(raw, []byte("\ufffd"))
+	}
+	e.Response, e.ResponseCut = o.redact.apply(raw, o.most)
 }
 
 // redactions are the names whose values are not recorded, each as its words in lower case, joined.
@@ -97,6 +61,11 @@ var usual = [...]string{
 	"access token", "refresh token", "id token", "session token", "auth token",
 }
 
+// endings are those of one word that is such a name, since not every name shows where its words begin: PGPASSWORD.
+var endings = [...]string{
+	"password", "passwd", "pwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "secretkey",
+}
+
 func newRedactions(more []string) redactions {
 	all := redactions{keys: map[string]bool{}}
 	for _, list := range [][]string{usual[:], more} {
@@ -110,10 +79,12 @@ func newRedactions(more []string) redactions {
 	return all
 }
 
-// covers tells whether a name has the words of one of the keys in a row.
-func (all *redactions) covers(name string) bool {
-	w := words(name)
+// covers tells whether a name, as its words, has those of one of the keys in a row, or one word that ends like a key.
+func (all *redactions) covers(w []string) bool {
 	for i := range w {
+		if slices.ContainsFunc(endings[:], func(end string) bool { return strings.HasSuffix(w[i], end) }) {
+			return true
+		}
 		run := ""
 		for _, next := range w[i:] {
 			if run += next; len(run) > all.longest {
@@ -127,7 +98,8 @@ func (all *redactions) covers(name string) bool {
 	return false
 }
 
-// words splits a name into its words in lower case: api_key, apiKey, API-Key and "api key" are the same two.
+// words splits a name into its words in lower case: api_key, apiKey, API-Key and "api key" are the same two. Digits are
+// words of their own: password1 is two.
 func words(name string) []string {
 	var all []string
 	begin, previous := -1, rune(0)
@@ -146,7 +118,7 @@ func words(name string) []string {
 		upper := unicode.IsUpper(c)
 		next, _ := utf8.DecodeRuneInString(name[i+utf8.RuneLen(c):])
 		// A word begins at an upper-case letter after another kind, and at the last of several before a lower-case one.
-		if upper && (!unicode.IsUpper(previous) || unicode.IsLower(next)) {
+		if upper && (!unicode.IsUpper(previous) || unicode.IsLower(next)) || unicode.IsDigit(c) != unicode.IsDigit(previous) {
 			end(i)
 		}
 		if begin < 0 {
@@ -158,26 +130,40 @@ func words(name string) []string {
 	return all
 }
 
-const redacted = `"[redacted]"`
+const (
+	hiddenText = "[redacted]"
+	redacted   = `"` + hiddenText + `"`
+)
 
-// apply copies a JSON value without insignificant whitespace and without what is redacted. Where the copy would be longer
-// than most bytes, it is the beginning of one. It is nil for what is not JSON.
+// apply copies a JSON value without insignificant whitespace and without what is redacted; what stands behind the value
+// is left out. Where the copy would be longer than most bytes, or the value is only the beginning of one, it is the
+// beginning of a copy. It is nil for what is not JSON.
 func (all *redactions) apply(value []byte, most int) (text []byte, cut bool) {
-	c := copier{dec: jsontext.NewDecoder(bytes.NewBuffer(value), jsontext.AllowDuplicateNames(true)), hide: all, most: most}
+	c := copier{in: value, hide: all, most: most}
+	c.dec = jsontext.NewDecoder(bytes.NewBuffer(value), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if !c.value() {
 		return nil, false
 	}
-	if len(c.out) > most {
-		return bytes.ToValidUTF8(c.out[:most], nil), true
+	if len(c.out) > most || c.full || c.short {
+		return bytes.ToValidUTF8(c.out[:min(len(c.out), most)], nil), true
 	}
 	return c.out, false
 }
 
 type copier struct {
-	dec  *jsontext.Decoder
-	hide *redactions
-	most int // from here on nothing more needs to be copied
-	out  []byte
+	in    []byte
+	dec   *jsontext.Decoder
+	hide  *redactions
+	most  int  // from here on nothing more needs to be copied
+	full  bool // it was reached, and not all was copied
+	short bool // in has come to its end, within the value
+	out   []byte
+}
+
+// ended says whether an error is that the value has no end.
+func (c *copier) ended(err error) bool {
+	c.short = c.short || errors.Is(err, io.ErrUnexpectedEOF)
+	return c.short
 }
 
 // value copies one value, or its beginning. It is false for what is not JSON.
@@ -189,8 +175,15 @@ func (c *copier) value() bool {
 		return c.elements(']', false)
 	default:
 		v, err := c.dec.ReadValue()
-		c.out = append(c.out, v...)
-		return err == nil
+		if err != nil && c.ended(err) { // of a text that goes on the beginning is there
+			v = bytes.TrimLeft(c.in[c.dec.InputOffset():], ":, \t\r\n")
+		}
+		if v.Kind() == '"' {
+			c.text(v, err == nil)
+		} else {
+			c.out = append(c.out, v...)
+		}
+		return err == nil || c.short
 	}
 }
 
@@ -201,32 +194,67 @@ func (c *copier) elements(end jsontext.Kind, named bool) bool {
 		return false
 	}
 	c.out = append(c.out, byte(tok.Kind()))
+	var p pair
+	defer c.mask(&p)
 	for first := true; c.dec.PeekKind() != end; first = false {
-		if len(c.out) > c.most {
+		c.full = c.full || len(c.out) > c.most
+		switch {
+		case c.full || c.short:
 			return true
+		case c.dec.PeekKind() == 0: // not even a comma is sure: there may be more of a number
+			_, err := c.dec.ReadToken()
+			return c.ended(err)
 		}
 		if !first {
 			c.out = append(c.out, ',')
 		}
-		if named {
-			key, err := c.dec.ReadValue()
-			if err != nil {
-				return false
-			}
-			c.out = append(append(c.out, key...), ':')
-			if c.hide.covers(word(key)) {
-				if c.dec.SkipValue() != nil {
-					return false
-				}
-				c.out = append(c.out, redacted...)
-				continue
-			}
-		}
-		if !c.value() {
+		if !named && !c.value() {
 			return false
+		}
+		if named {
+			if done, ok := c.member(&p); done {
+				return ok
+			}
 		}
 	}
 	_, err = c.dec.ReadToken()
 	c.out = append(c.out, byte(end))
-	return err == nil
+	p.ended = err == nil
+	return p.ended
+}
+
+// member copies one of an object. It is done, and says whether this is JSON, where nothing can follow.
+func (c *copier) member(p *pair) (done, ok bool) {
+	key, err := c.dec.ReadValue()
+	if err != nil {
+		return true, c.ended(err)
+	}
+	c.out = append(append(c.out, key...), ':')
+	name := words(unquoted(key))
+	if c.hide.covers(name) {
+		if err := c.dec.SkipValue(); err != nil && !c.ended(err) {
+			return true, false
+		}
+		c.out = append(c.out, redacted...)
+		return false, true
+	}
+	begin := len(c.out)
+	names := c.dec.PeekKind() == '"'
+	if !c.value() {
+		return true, false
+	}
+	switch last := name[max(0, len(name)-1):]; {
+	case len(last) == 0:
+	case last[0] == "value", last[0] == "values":
+		p.values = append(p.values, [2]int{begin, len(c.out)})
+	case names && !c.short && (last[0] == "name" || last[0] == "key" || last[0] == "header"):
+		p.named = true
+		p.covers = p.covers || c.hide.covers(words(unquoted(c.out[begin:])))
+	}
+	return false, true
+}
+
+func unquoted(raw []byte) string {
+	held, _ := jsontext.AppendUnquote(nil, raw) // the error is about bytes that are not UTF-8, which it has replaced
+	return string(held)
 }

@@ -21,7 +21,8 @@ type RecordOptions struct {
 	never     []string
 	claims    []string
 	arguments bool
-	most      int // bytes of arguments
+	responses bool
+	most      int // bytes of arguments, and of a response
 	redact    redactions
 	trusted   []netip.Prefix
 }
@@ -38,6 +39,7 @@ func NewRecordOptions(p *config.Proxy) *RecordOptions {
 		never:     a.ExcludeEventTypes,
 		claims:    a.Claims,
 		arguments: a.IncludeRequestData,
+		responses: a.IncludeResponseData,
 		most:      int(a.MaxDataSize),
 		redact:    newRedactions(a.RedactKeys),
 		trusted:   p.TrustedProxies,
@@ -63,7 +65,7 @@ func (o *RecordOptions) Read(e *Event) {
 	if o == nil || e.Call == nil || len(e.Call.Params) == 0 {
 		return
 	}
-	e.ClientName, e.ClientVersion = client(e.Call)
+	e.ClientName, e.ClientVersion = e.Call.Client()
 	if o.arguments {
 		e.Arguments, e.ArgumentsCut = o.argumentsOf(e.Call)
 	}

@@ -106,6 +106,9 @@ type Record struct {
 	MatcherErrors []string `json:"matcher_errors,omitempty"`
 	// SessionName is the STS session name, roleSessionName in CloudTrail.
 	SessionName string `json:"session_name,omitempty"`
+	// Region is the AWS region that the call is signed for, and whose STS lends the credentials. What a call does may be in
+	// another one.
+	Region string `json:"region,omitempty"`
 	// STS is where the credentials come from: from memory (hit), from STS for this request (miss) or for another one
 	// (joined), or that a refusal of the last seconds stands (refused).
 	STS string `json:"sts,omitempty" enum:"hit,miss,joined,refused"`
@@ -124,6 +127,12 @@ type Record struct {
 	RPCCode int64 `json:"rpc_code,omitempty"`
 	// IsError tells that a tool's result says isError.
 	IsError bool `json:"is_error,omitempty"`
+	// Response is the answer's result, or its error where there is an rpc_code, where the settings ask for it, without what
+	// is redacted.
+	Response json.RawMessage `json:"response,omitempty" type:"object"`
+	// ResponseCut is the beginning of the response's JSON text where all of it would be too long, or did not come; response
+	// is missing then.
+	ResponseCut string `json:"response_cut,omitempty"`
 	// Stream tells that the answer was server-sent events.
 	Stream bool `json:"stream,omitempty"`
 	// Bytes is how long the answer's body was.
@@ -152,7 +161,7 @@ func (e *Event) Outcome() string {
 	switch {
 	case f != nil && f.Kind == fault.Aborted:
 		return Aborted
-	case f != nil && f.Status() >= 500, f == nil && e.Status >= 500:
+	case f != nil && f.Status() >= 500, f == nil && (e.Status >= 500 || e.Flaw != nil):
 		return Failure
 	case f != nil:
 		return Denied
@@ -239,6 +248,7 @@ func (e *Event) Record(o *RecordOptions) Record {
 	r.Session = e.session()
 	if e.Role.RoleARN != "" {
 		r.Role, r.Mapping, r.Why, r.SessionName = e.Role.RoleARN, &e.Role.Mapping, bounded(e.Role.Reason, storyLimit), e.Grant.SessionName
+		r.Region = e.Grant.Region
 	}
 	for _, m := range e.Role.Errors {
 		r.MatcherErrors = append(r.MatcherErrors, matchError(m))
@@ -251,8 +261,13 @@ func (e *Event) Record(o *RecordOptions) Record {
 	} else {
 		r.Arguments = e.Arguments
 	}
+	if e.ResponseCut {
+		r.ResponseCut = string(e.Response)
+	} else {
+		r.Response = e.Response
+	}
+	r.Error, r.Hint = e.wrong()
 	if f := fault.Of(e.Err); f != nil {
-		r.Error, r.Hint = bounded(story(f), storyLimit), bounded(f.Hinted(), storyLimit)
 		if r.RPCCode == 0 && f.Kind != fault.Aborted {
 			r.RPCCode = int64(f.RPCCode())
 		}

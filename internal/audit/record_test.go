@@ -45,7 +45,7 @@ func allowed() *audit.Event {
 		Call:       &mcp.Call{Kind: mcp.Request, Method: "tools/call", Target: "aws___run_script", Session: "rg1.secret-session"},
 		ClientName: "inspector", ClientVersion: "1.2",
 		Role:     role.Choice{RoleARN: "arn:aws:iam::123456789012:role/team/Readers", Mapping: 0, Reason: `mapping 0: claim "readers" in groups`},
-		Grant:    sts.Grant{SessionName: "ann@example.com"},
+		Grant:    sts.Grant{SessionName: "ann@example.com", Region: "eu-west-1"},
 		STS:      sts.Hit,
 		Policies: []policy.Found{{ID: "read"}}, Status: 200, Bytes: 1024, AWSRequestID: "7a62c49f-347e-4fc4-9331-6e8e47a5d1a7",
 	}
@@ -65,7 +65,7 @@ func TestRecordTellsWhoWhatAndWhy(t *testing.T) {
 		`"http_method":"POST","path":"/mcp","auth":"ok","issuer":"https://idp.example.com","caller":"auth0|ann","claims":{"email":"ann@example.com"},` +
 		`"era":"legacy","session":"` + audit.SessionDigest("rg1.secret-session") + `","method":"tools/call","target":"aws___run_script",` +
 		`"decision":"allowed","policies":["read"],"role":"arn:aws:iam::123456789012:role/team/Readers","mapping":0,` +
-		`"why":"mapping 0: claim \"readers\" in groups","session_name":"ann@example.com","sts":"hit","sts_request_id":"11111111-2222-3333-4444-555555555555",` +
+		`"why":"mapping 0: claim \"readers\" in groups","session_name":"ann@example.com","region":"eu-west-1","sts":"hit","sts_request_id":"11111111-2222-3333-4444-555555555555",` +
 		`"assumed_role":"arn:aws:sts::123456789012:assumed-role/Readers/ann@example.com","access_key_id":"ASIAEXAMPLE12345678Q",` +
 		`"aws_request_id":"7a62c49f-347e-4fc4-9331-6e8e47a5d1a7","status":200,"bytes":1024,"duration_ms":1.5}`
 	if diff := cmp.Diff(want, got); diff != "" {

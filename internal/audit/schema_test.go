@@ -222,13 +222,14 @@ func TestRecordsAreOfTheSchema(t *testing.T) {
 	}
 	o := options(config.Audit{IncludeRequestData: true, Claims: []string{"email"}})
 	full := allowed()
-	full.Call.Params = []byte(`{"arguments":{"a":1}}`)
-	o.Read(full)
+	full.Arguments = []byte(`{"a":1}`)
 	full.Role.Errors = []role.MatchError{{Mapping: 3, What: role.FailureNoKey}}
 	full.Role.Mapping, full.Hidden, full.Withheld, full.Stream, full.IsError = role.Fallback, 1, 2, true, true
 	full.PolicyErrors = []policy.Found{{ID: "p", Effect: "forbid", Message: "m"}}
 	cut := allowed()
 	cut.Arguments, cut.ArgumentsCut = []byte(`{"a":"`), true
+	full.Response = []byte(`{"content":[]}`)
+	cut.Response, cut.ResponseCut = []byte(`{"content":["`), true
 	out := new(slowOutput)
 	for _, chained := range []bool{false, true} {
 		b := open(t, audit.Options{Stdout: out, Settings: config.Audit{TamperEvident: chained}})

@@ -14,6 +14,7 @@ import (
 // are optional.
 type Trail struct {
 	User    string    // the caller's sub, or the e-mail address or user name among the recorded claims
+	Issuer  string    // of the caller's token, where two issuers have the same User; "": any
 	Request string    // the request's id, or the trace's
 	From    time.Time // inclusive
 	To      time.Time // exclusive
@@ -42,7 +43,19 @@ func (t *Trail) matches(r *Record) bool {
 	if t.Request != "" {
 		return r.RequestID == t.Request || r.TraceID == t.Request
 	}
-	return r.Caller == t.User && r.Caller != "" || t.known(r.Claims)
+	return (t.Issuer == "" || r.Issuer == t.Issuer) && (r.Caller == t.User && r.Caller != "" || t.known(r.Claims))
+}
+
+// Issuers are those of the records that were found, in order, each once. A user of several may be several people: a sub is
+// unique within its issuer only.
+func (t *Trail) Issuers() []string {
+	var all []string
+	for i := range t.Records {
+		if r := &t.Records[i]; r.Caller != "" && !slices.Contains(all, r.Issuer) {
+			all = append(all, r.Issuer)
+		}
+	}
+	return all
 }
 
 // known tells whether the recorded claims name the user as people do.
@@ -69,7 +82,8 @@ type CloudTrail struct {
 	Actions string `json:"actions,omitempty"`
 	// Credentials is a query of CloudTrail Lake for the calls of STS that the credentials come from.
 	Credentials string `json:"credentials,omitempty"`
-	// Lookup are commands that ask CloudTrail's event history, for those who have no event data store.
+	// Lookup are commands that ask CloudTrail's event history, for those who have no event data store. It is another one in
+	// each region: they ask that of the record.
 	Lookup []string `json:"lookup,omitempty"`
 	// Odd are values of the records that no query holds, because AWS does not make such ones.
 	Odd []string `json:"odd,omitempty"`
@@ -90,6 +104,7 @@ var (
 	roleForm    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/(?:[\x21-\x7e]{1,510}/)?[\w+=,.@-]{1,64}$`)
 	sessionForm = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 	requestForm = regexp.MustCompile(`^[A-Za-z0-9-]{8,64}$`)
+	regionForm  = regexp.MustCompile(`^[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}$`)
 	storeForm   = regexp.MustCompile(`^[0-9a-fA-F-]{36}$`)
 )
 
@@ -106,7 +121,7 @@ func (t *Trail) CloudTrail(store string) CloudTrail {
 		store = StorePlaceholder
 	}
 	var out CloudTrail
-	var keys, assumed, calls, grants []string
+	var keys, assumed, calls, grants, places []string
 	var from, to time.Time
 	for i := range t.Records {
 		r := &t.Records[i]
@@ -121,6 +136,7 @@ func (t *Trail) CloudTrail(store string) CloudTrail {
 			to = end
 		}
 		out.take(&keys, r.AccessKeyID, keyForm)
+		out.take(&places, r.Region, regionForm)
 		out.take(&assumed, assumedRole(r), assumedForm)
 		out.take(&calls, r.AWSRequestID, requestForm)
 		out.take(&grants, r.STSRequestID, requestForm)
@@ -137,11 +153,32 @@ func (t *Trail) CloudTrail(store string) CloudTrail {
 		out.Credentials = query(store, "element_at(requestParameters, 'roleArn') AS roleArn, element_at(requestParameters, 'roleSessionName') AS roleSessionName",
 			from.Add(-longestRole), to, "eventSource = 'sts.amazonaws.com' AND eventName = 'AssumeRoleWithWebIdentity' AND "+where)
 	}
-	for _, key := range keys {
-		out.Lookup = append(out.Lookup, fmt.Sprintf("aws cloudtrail lookup-events --lookup-attributes AttributeKey=AccessKeyId,AttributeValue=%s --start-time %s --end-time %s",
-			key, from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)))
+	for _, asked := range t.lookups(keys, places) {
+		out.Lookup = append(out.Lookup, fmt.Sprintf("aws cloudtrail lookup-events%s --start-time %s --end-time %s",
+			asked, from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)))
 	}
 	return out
+}
+
+// lookups are the options of a command for each access key in each region that it was used for.
+func (t *Trail) lookups(keys, places []string) []string {
+	var all []string
+	for _, key := range keys {
+		for i := range t.Records {
+			r := &t.Records[i]
+			if r.AccessKeyID != key {
+				continue
+			}
+			asked := " --lookup-attributes AttributeKey=AccessKeyId,AttributeValue=" + key
+			if slices.Contains(places, r.Region) { // an older record has none
+				asked = " --region " + r.Region + asked
+			}
+			if !slices.Contains(all, asked) {
+				all = append(all, asked)
+			}
+		}
+	}
+	return all
 }
 
 // take adds a value once, if it has the form.

@@ -33,6 +33,9 @@ func TestTrailFinds(t *testing.T) {
 		{RequestID: "4", Caller: "00u2", Time: at(4), Claims: []byte(`{"preferred_username":["ann"],"upn":"bob@example.com"}`)},
 		{RequestID: "5", Time: at(5)},
 		{RequestID: "6", Caller: "ann", Time: at(6)},
+		{RequestID: "7", Caller: "eve", Time: at(7), Issuer: "https://a"},
+		{RequestID: "8", Caller: "eve", Time: at(8), Issuer: "https://b"},
+		{RequestID: "9", Caller: "00u9", Time: at(9), Issuer: "https://b", Claims: []byte(`{"email":"eve"}`)},
 	}
 	for _, tt := range []struct {
 		name  string
@@ -48,11 +51,19 @@ func TestTrailFinds(t *testing.T) {
 		{"from", audit.Trail{User: "ann", From: at(2)}, "6"},
 		{"to", audit.Trail{User: "ann", To: at(6)}, "1"},
 		{"from and to, at their limits", audit.Trail{User: "ann", From: at(6), To: at(7)}, "6"},
+		{"of any issuer", audit.Trail{User: "eve"}, "7 8 9"},
+		{"of one issuer", audit.Trail{User: "eve", Issuer: "https://b"}, "8 9"},
+		{"of another issuer", audit.Trail{User: "eve", Issuer: "https://b/"}, ""},
 		{"nobody", audit.Trail{}, ""},
 	} {
 		if got := found(t, &tt.trail, all...); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
+	}
+	several := audit.Trail{User: "eve"}
+	found(t, &several, all...)
+	if diff := cmp.Diff([]string{"https://a", "https://b"}, several.Issuers()); diff != "" {
+		t.Error(diff)
 	}
 	trail := audit.Trail{User: "ann"}
 	for _, line := range []string{"", "x", `{"caller":"ann"}`, `{"schema":"other/v1","caller":"ann"}`, `["rolegate.audit/v1"]`} {
@@ -67,10 +78,12 @@ func TestCloudTrailQueries(t *testing.T) {
 	r := allowed().Record(options(config.Audit{}))
 	again := r
 	again.Time, again.STSRequestID, again.AWSRequestID = r.Time.Add(time.Hour), "", "8b62c49f-347e-4fc4-9331-6e8e47a5d1a7"
-	again.AssumedRole, again.AccessKeyID = "", "ASIAEXAMPLE12345678R" // as if STS had not told
+	again.AssumedRole, again.AccessKeyID, again.Region = "", "ASIAEXAMPLE12345678R", "" // as if STS had not told
+	elsewhere := r
+	elsewhere.Region = "us-gov-west-1"
 	refused := audit.Record{Caller: "auth0|ann", Time: r.Time.Add(-24 * time.Hour)}
 	trail := audit.Trail{User: "auth0|ann"}
-	if got := found(t, &trail, refused, r, again); len(trail.Records) != 3 {
+	if got := found(t, &trail, refused, r, again, elsewhere, r); len(trail.Records) != 5 {
 		t.Fatal(got)
 	}
 	want := audit.CloudTrail{
@@ -87,7 +100,8 @@ WHERE eventTime >= '2026-11-21 03:59:00' AND eventTime <= '2026-11-21 17:05:01'
   AND eventSource = 'sts.amazonaws.com' AND eventName = 'AssumeRoleWithWebIdentity' AND requestID IN ('11111111-2222-3333-4444-555555555555')
 ORDER BY eventTime`,
 		Lookup: []string{
-			"aws cloudtrail lookup-events --lookup-attributes AttributeKey=AccessKeyId,AttributeValue=ASIAEXAMPLE12345678Q --start-time 2026-11-21T15:59:00Z --end-time 2026-11-21T17:05:00Z",
+			"aws cloudtrail lookup-events --region eu-west-1 --lookup-attributes AttributeKey=AccessKeyId,AttributeValue=ASIAEXAMPLE12345678Q --start-time 2026-11-21T15:59:00Z --end-time 2026-11-21T17:05:00Z",
+			"aws cloudtrail lookup-events --region us-gov-west-1 --lookup-attributes AttributeKey=AccessKeyId,AttributeValue=ASIAEXAMPLE12345678Q --start-time 2026-11-21T15:59:00Z --end-time 2026-11-21T17:05:00Z",
 			"aws cloudtrail lookup-events --lookup-attributes AttributeKey=AccessKeyId,AttributeValue=ASIAEXAMPLE12345678R --start-time 2026-11-21T15:59:00Z --end-time 2026-11-21T17:05:00Z",
 		},
 	}
@@ -118,7 +132,7 @@ func FuzzCloudTrail(f *testing.F) {
 		trail := audit.Trail{User: user}
 		trail.Records = []audit.Record{{
 			Schema: audit.Schema, Caller: user, Time: time.Unix(1e9, 0), AccessKeyID: key, AssumedRole: assumed,
-			STSRequestID: request, AWSRequestID: request, Role: arn, SessionName: session, Target: user,
+			STSRequestID: request, AWSRequestID: request, Role: arn, SessionName: session, Region: session, Target: user,
 		}}
 		ct := trail.CloudTrail("")
 		for _, q := range []string{ct.Actions, ct.Credentials} {

@@ -7,7 +7,8 @@ import (
 	"github.com/rolegate/rolegate/internal/telemetry"
 )
 
-// The writer: one goroutine that gathers what came within a few milliseconds, links it, and writes it in one piece.
+// The writer: one goroutine that gathers what came within a few milliseconds, links it, and writes it in one piece. At the
+// end it gives up what can't be written, loudly.
 
 func (b *Book) run() {
 	defer close(b.done)
@@ -48,7 +49,9 @@ func (b *Book) gather(pause *time.Timer) {
 // flush writes what waits. It is false where there was nothing, or where writing was given up.
 func (b *Book) flush() bool {
 	b.mu.Lock()
-	b.announce()
+	if !b.hopeless {
+		b.announce()
+	}
 	lines, entries := b.lines, b.entries
 	b.lines, b.entries = b.spareLines[:0], b.spareEntries[:0]
 	b.mu.Unlock()
@@ -61,24 +64,27 @@ func (b *Book) flush() bool {
 	for _, s := range b.also {
 		s.add(out, entries)
 	}
-	err := b.put(out)
-	b.spare(lines, entries)
-	if err != nil {
-		return false
+	n, lost := b.put(out, entries), 0
+	for _, e := range entries[n:] {
+		if e.Type != TypeDropped { // what that stands for was counted
+			lost++
+		}
 	}
+	b.spare(lines, entries)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.over { // counted as lost by then
 		return false
 	}
-	b.written.Add(uint64(len(entries)))
+	b.written.Add(uint64(n))
 	b.queued -= len(entries)
+	b.lose(lost)
 	b.bytes -= size
 	if b.room != nil {
 		close(b.room)
 		b.room = nil
 	}
-	if b.missing > 0 {
+	if b.missing > 0 && !b.hopeless {
 		poke(b.wake)
 	}
 	return true
@@ -114,13 +120,21 @@ func (b *Book) spare(lines []byte, entries []Entry) {
 	}
 }
 
-// put writes until everything is written, however often it takes, or Close gives up. The first failure of a stretch and
-// its end are logged.
-func (b *Book) put(out []byte) error {
+// put writes until everything is written, however often it takes, or until it is given up: by Close, or lastTime after
+// Ending when the end has come. What comes after that is not tried any more. It gives how many records were written. The
+// first failure of a stretch and its end are logged.
+func (b *Book) put(out []byte, entries []Entry) int {
+	if b.hopeless {
+		return 0
+	}
 	var since time.Time
 	for off, pause := 0, 50*time.Millisecond; ; pause = min(2*pause, patience) {
 		var err error
-		if off, err = b.to.write(out, off); err == nil {
+		off, err = b.to.write(out, off)
+		b.mu.Lock()
+		b.failing = err
+		b.mu.Unlock()
+		if err == nil {
 			break
 		}
 		b.failed.Add(1)
@@ -129,23 +143,36 @@ func (b *Book) put(out []byte) error {
 			b.log.Error("audit records can't be written", slog.String(telemetry.KeyError, err.Error()),
 				slog.String(telemetry.KeyHint, "it is tried again until it works; meanwhile records wait, then audit.onFull says what happens"))
 		}
-		if !b.pause(pause) {
-			return errAbandoned
+		if b.hopeless = !b.pause(pause); b.hopeless {
+			n := 0
+			for n < len(entries) && entries[n].end <= off {
+				n++
+			}
+			return n
 		}
 	}
 	if !since.IsZero() {
 		b.log.Warn("audit records are written again", slog.Duration("after", time.Since(since)))
 	}
-	return nil
+	return len(entries)
 }
 
-// pause is over early when the file was opened anew. It is false when writing is given up.
+// pause is over early when the file was opened anew, and when the end has come. It is false when writing is given up.
 func (b *Book) pause(d time.Duration) bool {
+	closing := b.closing
+	if !b.last.IsZero() { // which it has
+		closing, d = nil, min(d, time.Until(b.last))
+	}
+	if d <= 0 {
+		return false
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-b.again:
+	case <-closing:
+		b.last = b.near.Add(lastTime)
 	case <-b.abandoned:
 		return false
 	}
@@ -155,7 +182,7 @@ func (b *Book) pause(d time.Duration) bool {
 // end ends the writer if nothing came meanwhile.
 func (b *Book) end() bool {
 	b.mu.Lock()
-	if !b.over && (len(b.entries) > 0 || b.missing > 0 || b.waiters > 0) {
+	if !b.over && (len(b.entries) > 0 || b.missing > 0 && !b.hopeless || b.waiters > 0) {
 		b.mu.Unlock()
 		return false
 	}

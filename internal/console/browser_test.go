@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -252,6 +254,54 @@ func TestSignIn(t *testing.T) {
 	b.until(`document.getElementById("rows") && document.getElementById("rows").rows.length === 24`)
 	eval[any](b, `document.getElementById("out").click()`)
 	b.until(`document.getElementById("sign") && document.getElementById("sign").checkVisibility() && sessionStorage.length === 0`)
+}
+
+// 429 is no word about the token: the page keeps it, says what it heard, and asks again.
+func TestPageKeepsItsToken(t *testing.T) {
+	const token = "Yx4Fq0bT7mWc9ZkP2sLhV6nDgJ8aRuE1"
+	c := console.New(console.Options{Token: config.NewSecret(token), Snapshot: snapshots(time.Now())})
+	records(c)
+	var busy atomic.Bool
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if busy.Load() && r.URL.Path == "/console/events" {
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, "<h1>429</h1>") // as a proxy may say it
+			return
+		}
+		c.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	t.Cleanup(s.CloseClientConnections)
+	b := browse(t)
+	b.open(s.URL + "/console")
+	b.until(`document.getElementById("sign").checkVisibility()`)
+	busy.Store(true)
+	b.write(token)
+	b.press("Enter")
+	b.until(`document.getElementById("link").textContent === "status 429"`)
+	want(b, `document.getElementById("enter").disabled && sessionStorage.length === 1`, true)
+	busy.Store(false)
+	b.until(`document.getElementById("rows").rows.length === 24`)
+	busy.Store(true)
+	s.CloseClientConnections()
+	b.until(`document.getElementById("link").textContent === "status 429"`)
+	want(b, `document.getElementById("sign").checkVisibility()`, false)
+	busy.Store(false)
+	b.until(`document.getElementById("link").textContent === "live" && document.getElementById("rows").rows.length === 24`)
+}
+
+// Who hangs up was neither refused nor failed.
+func TestPageCountsWhatFailed(t *testing.T) {
+	var n atomic.Int64
+	_, s := serve(t, console.Options{Snapshot: func() console.Snapshot {
+		k := float64(n.Add(1))
+		return console.Snapshot{Requests: map[string]float64{"success": 9 * k, "denied": k, "application_error": 2 * k, "failure": 3 * k, "aborted": 100 * k}}
+	}})
+	b := browse(t)
+	b.open(s.URL + "/console")
+	b.until(`parseInt(document.querySelector("#tile-outcomes .figure").innerText) >= 6`)
+	want(b, `parseInt(document.querySelector("#tile-outcomes .figure").innerText) % 6 + parseInt(document.querySelectorAll("#tile-outcomes .legend b")[4].innerText) % 100`, 0)
+	want(b, `parseInt(document.querySelector("#tile-outcomes .figure").innerText) < 100`, true)
 }
 
 // A connection that is lost is made again, and no row stands there twice.

@@ -27,7 +27,7 @@ type Snapshot struct {
 	Roles     map[string]float64 `json:"roles"`     // choices, by reason: mapping, fallback, none
 	Decisions map[string]float64 `json:"decisions"` // of policy: allow, deny, step_up
 	STS       map[string]float64 `json:"sts"`       // calls, by code
-	Cache     map[string]float64 `json:"cache"`     // events of the credential cache: hit, miss, joined, refused, refresh, evicted
+	Cache     map[string]float64 `json:"cache"`     // events of the credential cache: hit, miss, joined, refused, refresh, refresh_failed, evicted
 	Audit     map[string]float64 `json:"audit"`     // records: written, failed, dropped
 	Sessions  float64            `json:"sessions"`  // refused
 	Hidden    float64            `json:"hidden"`    // items of lists that callers did not see

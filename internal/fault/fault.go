@@ -9,6 +9,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -85,6 +86,14 @@ type Error struct {
 
 // New makes an error of a kind with its public words.
 func New(kind Kind, public string) *Error { return &Error{Kind: kind, Public: public} }
+
+// Quote quotes what a caller sent, for words of any kind: escaped, and no more than the beginning of what is long.
+func Quote(s string) string {
+	if len(s) > 80 {
+		s = strings.ToValidUTF8(s[:77], "") + "..."
+	}
+	return strconv.Quote(s)
+}
 
 // Hint adds what the operator should look at. It is logged, never sent.
 func (e *Error) Hint(format string, args ...any) *Error {

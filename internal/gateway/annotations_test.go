@@ -123,23 +123,6 @@ func TestAnnotationsAreFetchedOnceForAll(t *testing.T) {
 	}
 }
 
-// TestAnnotationsLastAsLongAsTheListSays.
-func TestAnnotationsLastAsLongAsTheListSays(t *testing.T) {
-	for extra, want := range map[string]int{`,"ttlMs":1`: 3, `,"ttlMs":600000`: 1, ``: 1} {
-		l := &lister{pages: []string{readers}, extra: extra}
-		s := stage(t, (&standIn{answer: l.answer}).before(t), policies(readersOnly))
-		for range 3 {
-			if a := s.do(call{user: "ann", body: callTool("reader", `{}`)}); a.status != 200 {
-				t.Errorf("%d %s", a.status, a.body)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-		if n := l.asked(); n != want {
-			t.Errorf("%q: %d fetches for 3 calls, want %d", extra, n, want)
-		}
-	}
-}
-
 // TestAChangedListIsFetchedAnew: when the remote says on any stream that its tools have changed.
 func TestAChangedListIsFetchedAnew(t *testing.T) {
 	l := &lister{pages: []string{readers}, say: make(chan string)}

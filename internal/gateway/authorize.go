@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -51,10 +52,12 @@ func (g *Gateway) checkScopes(c *token.Caller) error {
 // challengeScope tells a client to come back with more scopes (RFC 6750, section 3.1).
 const challengeScope = "insufficient_scope"
 
-// authorize asks policy about everything that the call is to do. One refusal refuses the call.
-func (g *Gateway) authorize(r *http.Request, ev *audit.Event, session string) error {
+// authorize asks policy about everything that the call is to do. One refusal refuses the call. lacking is that of a token
+// without the scopes that every call needs, nil otherwise: such a call is refused in any case, with these scopes and
+// those of policies together, and nobody is asked for its hints.
+func (g *Gateway) authorize(r *http.Request, ev *audit.Event, session string, lacking error) error {
 	if g.policies == nil {
-		return nil
+		return lacking
 	}
 	queries, err := g.policies.Queries(ev.Call)
 	if err != nil {
@@ -62,37 +65,72 @@ func (g *Gateway) authorize(r *http.Request, ev *audit.Event, session string) er
 	}
 	ev.Judged = true
 	who := g.know(ev.Caller).principal
+	var policies, failed told
+	if len(queries) > 1 {
+		policies, failed = told{}, told{}
+	}
+	var asked *fault.Error
 	for _, q := range queries {
-		known := true
+		var unknown *fault.Error
 		if q.Method == mcp.MethodToolsCall && g.policies.ReadsHints() {
-			q.Hints, known = g.hints(r.Context(), ev, session, q.Target)
+			if lacking != nil {
+				q.Hints, unknown = g.remembered(ev.Role.RoleARN, q.Target, lacking)
+			} else {
+				q.Hints, unknown = g.hints(r.Context(), ev, session, q.Target)
+			}
 		}
+		q.Called = g.tools.shown(q)
 		began := time.Now()
 		decision, err := g.policies.Authorize(who, q)
 		g.Metrics.PolicyDecided(decisionLabel(decision), time.Since(began))
-		ev.Policies = append(ev.Policies, decision.Policies...)
-		ev.PolicyErrors = append(ev.PolicyErrors, decision.Errors...)
+		ev.Policies = policies.add(ev.Policies, decision.Policies)
+		ev.PolicyErrors = failed.add(ev.PolicyErrors, decision.Errors)
 		for _, e := range decision.Errors {
 			g.Metrics.PolicyFailed(e.ID, e.Effect)
 		}
-		if err != nil {
-			return g.stepUp(err)
+		// Without hints a default deny is an answer, and an allow that rests on them is none. Where it is this caller's own
+		// session or credentials that are no good, they hear of that, whatever they asked for.
+		if unknown != nil && (decision.Allowed || unknown.Kind != fault.Unavailable) && g.policies.DependsOnHints(who, q) {
+			return unknown
 		}
-		if !known && g.policies.ForbidReadsHints() {
-			return fault.New(fault.Unavailable, "the tool's annotations can't be fetched for now").
-				Hint("a forbid reads them, and the remote's tools/list is not to be had: see the warning about it").Later(hintsRetry)
+		if err != nil {
+			f := fault.Of(err)
+			if f.Challenge != challengeScope {
+				return err
+			}
+			asked = g.stepUp(asked, f)
 		}
 	}
-	return nil
+	if asked != nil {
+		return asked
+	}
+	return lacking
 }
 
-// stepUp adds what every call needs to the scopes that a policy asks for, so that a client asks for them at once.
-func (g *Gateway) stepUp(err error) error {
-	f := fault.Of(err)
-	if f.Challenge != challengeScope {
-		return err
+// told are the policies that an event names already: one call may ask a thousand questions, and get one answer. It is
+// nil where there is one question.
+type told map[string]bool
+
+func (t told) add(list, more []policy.Found) []policy.Found {
+	if t == nil {
+		return append(list, more...)
 	}
+	for _, f := range more {
+		if !t[f.ID] {
+			t[f.ID] = true
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// stepUp adds what every call needs, and what other parts of this one do, to the scopes that a policy asks for, so that
+// a client asks for them at once. before is the refusal of the other parts; nil for none.
+func (g *Gateway) stepUp(before, f *fault.Error) *fault.Error {
 	scopes := slices.Concat(g.cfg.RequiredScopes, f.Scopes)
+	if before != nil {
+		scopes, f = append(scopes, before.Scopes...), before
+	}
 	slices.Sort(scopes)
 	f.Scopes = slices.Compact(scopes)
 	return f
@@ -130,10 +168,34 @@ func (g *Gateway) judge(c *token.Caller) mcp.Judge {
 // edits says whether lists pass through a filter.
 func (g *Gateway) edits() bool { return g.policies != nil || g.tools != nil }
 
-// hints gives the annotations of a tool as the remote declares them; false where they could not be learnt.
-func (g *Gateway) hints(ctx context.Context, ev *audit.Event, session, tool string) (policy.Hints, bool) {
-	all, ok := g.annotations.of(ctx, place{g.cfg.RemoteURL, ev.Role.RoleARN}, func(ctx context.Context) (map[string]policy.Hints, time.Duration, error) {
+// hints gives the annotations of a tool as the remote declares them, or why they could not be learnt: Unavailable, or
+// what the call itself would meet.
+func (g *Gateway) hints(ctx context.Context, ev *audit.Event, session, tool string) (policy.Hints, *fault.Error) {
+	all, err := g.annotations.of(ctx, place{g.cfg.RemoteURL, ev.Role.RoleARN}, func(ctx context.Context) (*hints, time.Duration, error) {
 		return g.fetchHints(ctx, ev, session)
 	})
-	return all[tool], ok
+	if own, ok := errors.AsType[personal](err); ok {
+		return policy.Hints{}, own.why
+	}
+	if err != nil {
+		return policy.Hints{}, fault.New(fault.Unavailable, "the tool's annotations can't be fetched for now").
+			Hint("policies read them, and the remote's tools/list is not to be had").Later(hintsRetry).Because(err)
+	}
+	h, ok := all.of(tool)
+	if !ok {
+		return h, fault.New(fault.Unavailable, "the tool's annotations can't be understood").
+			Hint("policies read them, and the remote's tools/list tells them in a way that could mean several things").Later(minHintsLife)
+	}
+	return h, nil
+}
+
+// remembered gives the annotations of a tool if they are known, and asks nobody: the caller is refused in any case, as
+// why says.
+func (g *Gateway) remembered(roleARN, tool string, why error) (policy.Hints, *fault.Error) {
+	if all := g.annotations.peek(place{g.cfg.RemoteURL, roleARN}); all != nil {
+		if h, ok := all.of(tool); ok {
+			return h, nil
+		}
+	}
+	return policy.Hints{}, fault.Of(why)
 }

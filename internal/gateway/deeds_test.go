@@ -72,6 +72,26 @@ func perform(w http.ResponseWriter, r *http.Request, name string) {
 		answerJSON(w, `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"`+strings.Repeat("x", 5<<20)+`"}],"isError":true}}`)
 	case "speaks of errors":
 		answerJSON(w, `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"\"isError\":true","isError":true}],"structuredContent":{"error":{"code":-1},"isError":true}}}`)
+	case "another error":
+		events(w, `{"jsonrpc":"2.0","id":99,"error":{"code":-1,"message":"of another call"}}`, okResult)
+	case "identity":
+		w.Header().Set("Content-Encoding", "identity")
+		answerJSON(w, toolError)
+	case "no response":
+		events(w, progress)
+	case "empty":
+		answerJSON(w, "")
+	case "half":
+		answerJSON(w, toolError[:len(toolError)-3])
+	case "page":
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<html>Sign in</html>")
+	case "resumed":
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "id: 7\nretry: 100\ndata:\n\n")
+	case "endless response":
+		events(w, progress, okResult)
+		<-r.Context().Done()
 	case "refuses":
 		w.WriteHeader(http.StatusTooManyRequests)
 	case "fails":
@@ -111,6 +131,8 @@ func events(w http.ResponseWriter, messages ...string) {
 var judged = policies(`@id("all") permit(principal, action, resource);`,
 	`@id("no-drop") forbid(principal, action == Action::"call_tool", resource == Tool::"drop_table");`)
 
+const unanswered = "bad_upstream: the remote MCP server's answer ended without a response"
+
 // deed is one request of a client.
 type deed struct {
 	name string
@@ -124,10 +146,11 @@ type deed struct {
 type ending int
 
 const (
-	reads     ending = iota // the answer, to its end
-	hangsUp                 // while it waits for an answer
-	leaves                  // after the first event
-	isLetDown               // the answer breaks off
+	reads          ending = iota // the answer, to its end
+	hangsUp                      // while it waits for an answer
+	leaves                       // after the first event
+	leavesAnswered               // after the response, while the stream goes on
+	isLetDown                    // the answer breaks off
 )
 
 // done does the deed, and says what the client did not see as it should have.
@@ -161,9 +184,17 @@ func (d deed) done(ctx context.Context, s *watched, client *http.Client, agent s
 	if resp.StatusCode != d.want["status"] {
 		return fmt.Errorf("%s: status %d, want %v", agent, resp.StatusCode, d.want["status"])
 	}
-	if d.ends == leaves {
+	switch d.ends {
+	case leaves:
 		_, err := bufio.NewReader(resp.Body).ReadString('\n')
 		return err
+	case leavesAnswered:
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			if strings.Contains(lines.Text(), okResult) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s: no response", agent)
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	if (err != nil) != (d.ends == isLetDown) {
@@ -219,8 +250,20 @@ var deeds = []deed{
 	{name: "large", call: aTool("large"), want: toolCall("success", 200, facts{"bytes": 5<<20 + 73})},
 	{name: "large error", call: aTool("large error"), want: toolCall("application_error", 200, facts{"is_error": true})},
 	{name: "speaks of errors", call: aTool("speaks of errors"), want: toolCall("success", 200, nil)},
-	{name: "the remote refuses", call: aTool("refuses"), want: toolCall("application_error", 429, nil)},
-	{name: "the remote fails", call: aTool("fails"), want: toolCall("failure", 503, nil)},
+	{name: "an error with another id", call: aTool("another error"), want: toolCall("success", 200, facts{"stream": true})},
+	{name: "identity", call: aTool("identity"), want: toolCall("application_error", 200, facts{"is_error": true})},
+	{name: "events without a response", call: aTool("no response"), want: toolCall("failure", 200, facts{"stream": true, "error": unanswered})},
+	{name: "an empty answer", call: aTool("empty"), want: toolCall("failure", 200, facts{"error": unanswered})},
+	{name: "half an answer", call: aTool("half"), want: toolCall("failure", 200, facts{"error": unanswered})},
+	{name: "a page", call: aTool("page"), want: facts{"type": "mcp_tool_call", "outcome": "failure", "status": 502, "decision": "bad_upstream"}},
+	{name: "a stream to be resumed", call: aTool("resumed"), want: toolCall("success", 200, facts{"stream": true})},
+	{name: "leaves after the response", call: aTool("endless response"), ends: leavesAnswered, want: toolCall("success", 200, facts{"stream": true})},
+	{name: "the remote refuses", call: aTool("refuses"), want: toolCall("application_error", 429, facts{
+		"error": "the remote MCP server answered 429, which was passed on",
+	})},
+	{name: "the remote fails", call: aTool("fails"), want: toolCall("failure", 503, facts{
+		"error": "the remote MCP server answered 503, which was passed on",
+	})},
 	{name: "the remote wants no gateway", call: aTool("wants no gateway"), want: toolCall("failure", 502, facts{
 		"decision": "bad_upstream", "rpc_code": -32000, "error": "bad_upstream: the remote MCP server refused the gateway's credentials",
 	})},

@@ -58,7 +58,7 @@ func (g *Gateway) door(w http.ResponseWriter, r *http.Request, serve func(http.R
 		ev.Status, ev.Bytes, ev.End = out.status, out.bytes, time.Now()
 		g.over(ev, r)
 	}()
-	ev.Err = guarded(func() error { return serve(out, r, ev) })
+	ev.Err = g.whose(r, guarded(func() error { return serve(out, r, ev) }))
 	// Whatever is still to be written, net/http's last flush included, must be read in time.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(g.write))
 	gone := ev.Err != nil && (out.status != 0 || fault.Of(ev.Err).Kind == fault.Aborted)
@@ -74,6 +74,33 @@ func (g *Gateway) door(w http.ResponseWriter, r *http.Request, serve func(http.R
 		panic(http.ErrAbortHandler)
 	}
 }
+
+// whose says who broke off: what fails because the request's context ended is neither the remote's doing nor STS's, but
+// the client's, or that of this process where it stops.
+func (g *Gateway) whose(r *http.Request, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch kind := fault.Of(err).Kind; kind {
+	case fault.BadUpstream, fault.Unavailable, fault.UpstreamTimeout:
+		if r.Context().Err() == nil {
+			return err
+		}
+	case fault.Aborted:
+	default:
+		return err
+	}
+	if g.streams.cutting.Load() {
+		return fault.New(fault.Unavailable, "the gateway is stopping").
+			Hint(hintDrain).Later(time.Second).Because(err)
+	}
+	if fault.Of(err).Kind == fault.Aborted {
+		return err
+	}
+	return fault.New(fault.Aborted, "the client went away").Because(r.Context().Err())
+}
+
+const hintDrain = "the request was still open when --drain-timeout was over"
 
 // guarded turns a panic into an error.
 func guarded(f func() error) (err error) {

@@ -102,8 +102,9 @@ type PolicyFact struct {
 	Decided  bool        `json:"decided"`          // false: the request did not come so far, or needs no decision
 	Matched  []FoundFact `json:"matched"`          // that determined the decision: permits of an allow, forbids of a deny; none: a default deny
 	Errors   []FoundFact `json:"errors,omitempty"` // that could not be evaluated
-	Scopes   []string    `json:"scopes,omitempty"` // that would make it an allow
+	Scopes   []string    `json:"scopes,omitempty"` // that the token needs besides
 	Hints    string      `json:"hints"`            // not read, given or unknown
+	Depends  bool        `json:"depends_on_hints"` // with other annotations of the tool it could be allowed, or not
 }
 
 // FoundFact is one policy.
@@ -128,6 +129,7 @@ type Answer struct {
 	Relayed   bool            `json:"relayed"` // the remote's own answer, which is not known here
 	Status    int             `json:"status,omitempty"`
 	Challenge string          `json:"www_authenticate,omitempty"`
+	Scopes    []string        `json:"scopes,omitempty"` // that the challenge asks for, all of them
 	Retry     string          `json:"retry_after,omitempty"`
 	Body      json.RawMessage `json:"body,omitempty"`
 	Hint      string          `json:"hint,omitempty"` // what only the operator reads, in the log
@@ -287,8 +289,10 @@ func (p *played) policy(hints map[string]bool) *PolicyFact {
 		Policies: len(p.gate.policies.All()), Decided: p.decided(), Hints: HintsNotRead,
 		Matched: found(ev.Policies), Errors: found(ev.PolicyErrors),
 	}
-	if f := fault.Of(ev.Err); f != nil && f.Challenge == challengeScope {
-		facts.Scopes = slices.Clone(f.Scopes)
+	if facts.Decided {
+		facts.Scopes = p.stepUp()
+		who := p.gate.know(ev.Caller).principal
+		facts.Depends = slices.ContainsFunc(p.asks, func(q policy.Query) bool { return p.gate.policies.DependsOnHints(who, q) })
 	}
 	if p.gate.policies.ReadsHints() {
 		facts.Hints = HintsUnknown
@@ -297,6 +301,14 @@ func (p *played) policy(hints map[string]bool) *PolicyFact {
 		}
 	}
 	return facts
+}
+
+// stepUp are the scopes that the caller is asked for, sorted; nil for none.
+func (p *played) stepUp() []string {
+	if f := fault.Of(p.event.Err); f != nil && f.Challenge == challengeScope {
+		return slices.Compact(slices.Sorted(slices.Values(f.Scopes)))
+	}
+	return nil
 }
 
 func found(policies []policy.Found) []FoundFact {
@@ -313,7 +325,7 @@ func (p *played) answered() Answer {
 		return Answer{Relayed: true}
 	}
 	h := p.answer.header
-	a := Answer{Status: p.event.Status, Challenge: h.Get("WWW-Authenticate"), Retry: h.Get("Retry-After"), Hint: f.Hinted()}
+	a := Answer{Status: p.event.Status, Challenge: h.Get("WWW-Authenticate"), Scopes: p.stepUp(), Retry: h.Get("Retry-After"), Hint: f.Hinted()}
 	if body := p.answer.body.Bytes(); json.Valid(body) {
 		a.Body = body
 	}

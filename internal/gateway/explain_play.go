@@ -10,10 +10,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/mcp"
+	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/sigv4"
 	"github.com/rolegate/rolegate/internal/sts"
 	"github.com/rolegate/rolegate/internal/telemetry"
@@ -92,10 +94,11 @@ type played struct {
 	gate    *Gateway
 	event   *audit.Event
 	answer  *sheet
-	raw     token.Raw // zero without one
-	claims  bool      // raw was made of claims
-	assumed []string  // claims that were filled in
-	asks    bool      // the message is one that policy decides on
+	raw     token.Raw      // zero without one
+	claims  bool           // raw was made of claims
+	assumed []string       // claims that were filled in
+	asks    []policy.Query // what of the message policy decides on
+	target  string         // of the call as the remote names it
 }
 
 // ask serves a question: that of claims with the provider in memory, that of a token with the real one.
@@ -168,7 +171,7 @@ func (r *Rehearsal) play(ctx context.Context, p *played, header http.Header, q Q
 		return err
 	}
 	p.answer = &sheet{header: http.Header{}}
-	r.house.annotations = newAnnotations(r.house.Log) // what was learnt for another question
+	r.house.annotations = r.learnt(p, q.Hints) // what was learnt for another question is forgotten
 	defer func() {
 		if recover() != nil || ctx.Err() != nil { // the door cuts the connection of one who went away
 			err = cmp.Or(ctx.Err(), errors.New("serve request: interrupted"))
@@ -190,18 +193,54 @@ func (r *Rehearsal) read(ctx context.Context, p *played, header http.Header, mes
 	}
 	call, err := mcp.Read(&sheet{header: http.Header{}}, req, p.gate.limits)
 	defer call.Release()
-	if err == nil {
-		p.named = call.Target
+	if err != nil {
+		return nil
 	}
-	if err == nil && p.gate.policies != nil {
-		queries, err := p.gate.policies.Queries(call)
-		p.asks = err == nil && len(queries) > 0
+	p.named = call.Target
+	if p.gate.tools.translate(call) != nil {
+		return nil
+	}
+	p.target = call.Target
+	if p.gate.policies != nil {
+		p.asks, _ = p.gate.policies.Queries(call) // nil where it can't tell
+		for i := range p.asks {
+			p.asks[i].Args = bytes.Clone(p.asks[i].Args)
+		}
 	}
 	return nil
 }
 
+// learnt is what the gateway remembers of the tool's annotations where they are given, whatever the role: a caller whose
+// token lacks scopes does not have them asked for.
+func (r *Rehearsal) learnt(p *played, given map[string]bool) *annotations {
+	a := newAnnotations()
+	if given == nil || p.gate.policies == nil || p.target == "" {
+		return a
+	}
+	said := func(name string) *bool {
+		if yes, ok := given[name]; ok {
+			return &yes
+		}
+		return nil
+	}
+	h := &hints{tools: map[string]*policy.Hints{p.target: {
+		ReadOnly: said("readOnlyHint"), Destructive: said("destructiveHint"), Idempotent: said("idempotentHint"), OpenWorld: said("openWorldHint"),
+	}}}
+	roles := []string{""}
+	if s := r.cfg.AWSSTS; s != nil {
+		roles = append(roles, s.FallbackRoleArn)
+		for _, m := range s.RoleMappings {
+			roles = append(roles, m.RoleArn)
+		}
+	}
+	for _, role := range roles {
+		a.known[place{r.cfg.RemoteURL, role}] = &catalogue{hints: h, end: time.Now().Add(time.Hour)}
+	}
+	return a
+}
+
 // decided says whether the request came as far as policy, and was one for it.
-func (p *played) decided() bool { return p.asks && p.event.Judged }
+func (p *played) decided() bool { return len(p.asks) > 0 && p.event.Judged }
 
 // sheet is the answer, kept.
 type sheet struct {

@@ -285,3 +285,66 @@ func TestExplainTellsOfRenamedTools(t *testing.T) {
 		t.Errorf("%s, decided %v: %s", e.Outcome, e.Policy.Decided, e.Why)
 	}
 }
+
+// TestExplainMirrorsAsClientsDo: the headers of a modern message are those of a client that keeps to the protocol, also
+// for names that a header can't carry and beside members that mean nothing.
+func TestExplainMirrorsAsClientsDo(t *testing.T) {
+	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
+	r := rehearse(t, newWorld(t, fake.Options{}), policies(`permit(principal, action, resource);`))
+	for name, body := range map[string]string{
+		"a tool":           rpc("tools/call", `{"name":"plain",`+meta+`}`),
+		"an odd name":      rpc("tools/call", `{"name":"outil_é",`+meta+`}`),
+		"encoded already":  rpc("tools/call", `{"name":"=?base64?eA==?=",`+meta+`}`),
+		"a stray uri":      rpc("tools/call", `{"name":"plain","uri":"s3://b",`+meta+`}`),
+		"a stray name":     rpc("resources/read", `{"name":"plain","uri":"s3://b/é",`+meta+`}`),
+		"a name in a list": rpc("tools/list", `{"name":"plain",`+meta+`}`),
+		"a task":           rpc("tasks/get", `{"taskId":"7",`+meta+`}`),
+		"a prompt":         rpc("prompts/get", `{"name":" p ",`+meta+`}`),
+	} {
+		q := gateway.Question{Header: http.Header{}, Claims: []byte(`{"sub":"ann","groups":["s3-readers"]}`), Message: []byte(body)}
+		gateway.Mirror(q.Header, q.Message)
+		if e := explain(t, r, q); name == "a task" && e.Outcome != gateway.OutcomeDenied || name != "a task" && e.Outcome != gateway.OutcomeAllowed {
+			t.Errorf("%s: %s, %s; headers %v", name, e.Outcome, e.Why, q.Header)
+		}
+	}
+}
+
+// TestExplainTellsScopes: what the challenge asks for is told without policies too; with policies it is what a gateway
+// asks for that knows the tool's annotations.
+func TestExplainTellsScopes(t *testing.T) {
+	world := newWorld(t, fake.Options{})
+	required := spec(`requiredScopes: ["mcp:use"]`)
+	for name, c := range map[string]struct {
+		edits   []edit
+		hints   map[string]bool
+		want    []string
+		depends bool
+	}{
+		"no policies": {edits: []edit{required}, want: []string{"mcp:use"}},
+		"policies": {
+			edits: []edit{required, policies(`@scopes("aws:write") permit(principal, action, resource);`)},
+			want:  []string{"aws:write", "mcp:use"},
+		},
+		"hints that are given": {
+			edits: []edit{required, policies(`@scopes("aws:write") permit(principal, action, resource) when { resource has destructiveHint };`)},
+			hints: map[string]bool{"destructiveHint": true}, want: []string{"aws:write", "mcp:use"}, depends: true,
+		},
+		"hints that are not": {
+			edits: []edit{policies(`permit(principal, action, resource) when { resource has destructiveHint };`)}, depends: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rehearse(t, world, c.edits...)
+			e := explain(t, r, gateway.Question{Claims: []byte(`{"sub":"ann","groups":["s3-readers"]}`), Message: []byte(callTool("plain", "{}")), Hints: c.hints})
+			if diff := cmp.Diff(c.want, e.Answer.Scopes); diff != "" {
+				t.Error(diff)
+			}
+			if step := e.Outcome == gateway.OutcomeStepUp; step != (c.want != nil) || step && !strings.Contains(e.Answer.Challenge, ` scope="`+strings.Join(c.want, " ")+`"`) {
+				t.Errorf("%s: %s", e.Outcome, e.Answer.Challenge)
+			}
+			if e.Policy != nil && e.Policy.Depends != c.depends {
+				t.Errorf("depends on hints: %v", e.Policy.Depends)
+			}
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -25,7 +26,7 @@ const (
 	refusalLimit = 64 << 10 // of a refusal's body that is looked at
 )
 
-// allowedRequest is what of a client's headers goes on to the remote, besides Mcp-Param-*. What is not named stays
+// allowedRequest is what of a client's headers goes on to the remote, besides those that mirror arguments. What is not named stays
 // here: the token, cookies, X-Amz-*, X-Forwarded-*, baggage, whatever comes next.
 var allowedRequest = [...]string{
 	"Accept", "Accept-Language", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version",
@@ -34,42 +35,36 @@ var allowedRequest = [...]string{
 
 // forward borrows credentials, sends the call and relays the answer.
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, ev *audit.Event, session string) error {
-	header := g.outgoing(r, ev.Call, session)
-	if g.tools != nil {
-		named(header, ev.Call)
-	}
-	resp, lease, err := g.attempt(r.Context(), ev, header)
+	header, err := g.outgoing(r, ev.Call, session)
 	if err != nil {
 		return err
 	}
-	if lease != nil && credentialsExpired(resp) && g.Vault.Drop(lease) {
-		_ = resp.Body.Close()
-		if resp, _, err = g.attempt(r.Context(), ev, header); err != nil {
-			return err
-		}
+	if g.tools != nil {
+		named(header, ev.Call)
+	}
+	resp, err := g.send(r.Context(), ev, header)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	ev.Call.Release() // a stream may last for hours; what is still being sent holds the body by itself
-	err = g.relay(w, r, ev, resp)
-	if r.Context().Err() != nil && err != nil && fault.Of(err).Kind != fault.Aborted {
-		return fault.New(fault.Aborted, "the client went away").Because(r.Context().Err())
-	}
-	return err
+	return g.relay(w, r, ev, resp)
 }
 
 // outgoing makes the headers that leave. What the remote must know of the connection, net/http and the seal add.
-func (g *Gateway) outgoing(r *http.Request, call *mcp.Call, session string) http.Header {
+// The error is a header that says of an argument what the body does not.
+func (g *Gateway) outgoing(r *http.Request, call *mcp.Call, session string) (http.Header, error) {
+	mirrored, err := call.Mirrored(r.Header)
+	if err != nil {
+		return nil, err
+	}
 	out := make(http.Header, 16)
 	for _, name := range allowedRequest {
 		if v := r.Header[name]; len(v) > 0 {
 			out[name] = v
 		}
 	}
-	for name, v := range r.Header {
-		if strings.HasPrefix(name, mcp.ParamPrefix) {
-			out[name] = v
-		}
-	}
+	maps.Copy(out, mirrored)
 	if _, ok := out["User-Agent"]; !ok {
 		out["User-Agent"] = nil // else net/http would name itself
 	}
@@ -83,7 +78,18 @@ func (g *Gateway) outgoing(r *http.Request, call *mcp.Call, session string) http
 		}
 	}
 	out["Accept-Encoding"] = []string{"identity"}
-	return out
+	return out, nil
+}
+
+// send attempts the call, once more with new credentials where the remote says that the lent ones are past their time.
+func (g *Gateway) send(ctx context.Context, ev *audit.Event, header http.Header) (*http.Response, error) {
+	resp, lease, err := g.attempt(ctx, ev, header)
+	if err != nil || lease == nil || !credentialsExpired(resp) || !g.Vault.Drop(lease) {
+		return resp, err
+	}
+	_ = resp.Body.Close()
+	resp, _, err = g.attempt(ctx, ev, header)
+	return resp, err
 }
 
 // attempt borrows credentials and sends the call once, redirects to the same host included.
@@ -180,7 +186,7 @@ func unreachable(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fault.New(fault.Aborted, "the client went away").Because(ctx.Err())
 	case errors.Is(err, sigv4.ErrUnsigned):
-		return fault.New(fault.Internal, "the request can't be signed").Because(err)
+		return fault.New(fault.Internal, "the request can't be signed").Hint("credentials without which it must not leave were missing: a defect, please report it").Because(err)
 	case errors.Is(err, os.ErrDeadlineExceeded) || isTimeout(err):
 		return fault.New(fault.UpstreamTimeout, "the remote MCP server did not answer in time").Hint("limits.responseTimeout bounds the wait").Because(err)
 	default:

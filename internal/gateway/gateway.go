@@ -36,6 +36,9 @@ type House struct {
 	Book    *audit.Book        // nil: no records are kept
 	Console *console.Console   // nil: nobody can look
 
+	Ways     []telemetry.Way // where signals are sent
+	Sampling string          // of traces; "" without any
+
 	streams     *streams
 	annotations *annotations
 	known       *telemetry.Known
@@ -47,7 +50,7 @@ func NewHouse(log *slog.Logger, metrics *telemetry.Metrics) *House {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	h := &House{Log: log, Metrics: metrics, streams: newStreams(), annotations: newAnnotations(log), known: new(telemetry.Known), sessions: newSessionKey()}
+	h := &House{Log: log, Metrics: metrics, streams: newStreams(), annotations: newAnnotations(), known: new(telemetry.Known), sessions: newSessionKey()}
 	h.Vault = sts.New(sts.Options{Log: log, OnCall: metrics.STSCalled, OnCache: metrics.STSCached})
 	return h
 }
@@ -79,7 +82,7 @@ func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.P
 	g := &Gateway{House: house, cfg: cfg, write: cfg.Limits.WriteTimeout.Std(), made: time.Now()}
 	g.limits = mcp.Limits{MaxBody: cfg.Limits.MaxBodyBytes, BodyTimeout: cfg.Limits.BodyTimeout.Std()}
 
-	g.records = recordOptions(cfg)
+	g.records = recordOptions(cfg, house)
 
 	chooser, problems := newChooser(cfg)
 	policies, more := newPolicies(cfg.Authz, cfg.Name)

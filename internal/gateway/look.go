@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -69,14 +71,11 @@ func (s *Server) explain(ctx context.Context, claims, call json.RawMessage) (jso
 	return json.Marshal(e)
 }
 
-// Mirror sets the headers that a client of the stateless protocol repeats its message in. What is wrong with the
-// message the gateway tells.
+// Mirror sets the headers that a client of the stateless protocol repeats its message in, as the gateway's own reader
+// finds them. What is wrong with the message the gateway tells.
 func Mirror(h http.Header, body []byte) {
 	var m struct {
-		Method string `json:"method"`
 		Params struct {
-			Name string                     `json:"name"`
-			URI  string                     `json:"uri"`
 			Meta map[string]json.RawMessage `json:"_meta"`
 		} `json:"params"`
 	}
@@ -84,8 +83,12 @@ func Mirror(h http.Header, body []byte) {
 	if json.Unmarshal(body, &m) != nil || json.Unmarshal(m.Params.Meta["io.modelcontextprotocol/protocolVersion"], &version) != nil {
 		return
 	}
-	h[mcp.HeaderVersion], h[mcp.HeaderMethod] = []string{version}, []string{m.Method}
-	if name := m.Params.Name + m.Params.URI; name != "" {
-		h[mcp.HeaderName] = []string{name}
+	r := &http.Request{Method: http.MethodPost, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body))}
+	r.Header[mcp.HeaderVersion], r.Header["Content-Type"] = []string{version}, []string{"application/json"}
+	call, _ := mcp.Read(&sheet{header: http.Header{}}, r, mcp.Limits{}) // it misses the headers that are yet to be set
+	defer call.Release()
+	h[mcp.HeaderVersion], h[mcp.HeaderMethod] = []string{version}, []string{call.Method}
+	if call.Target != "" {
+		h[mcp.HeaderName] = []string{mcp.HeaderText(call.Target)}
 	}
 }

@@ -49,9 +49,9 @@ func bench(b *testing.B, mix []string, n int) (*Gateway, *token.Caller) {
 	}
 	g := &Gateway{House: NewHouse(nil, telemetry.NewMetrics("test", "test")), cfg: cfg, policies: policies}
 	yes := true
-	known := &catalogue{done: make(chan struct{}), hints: map[string]policy.Hints{"tool_4": {ReadOnly: &yes}}, until: time.Now().Add(time.Hour)}
-	close(known.done)
-	g.annotations.known[place{cfg.RemoteURL, ""}] = known
+	landed := &flight{done: make(chan struct{}), hints: &hints{tools: map[string]*policy.Hints{"tool_4": {ReadOnly: &yes}}}}
+	close(landed.done)
+	g.annotations.known[place{cfg.RemoteURL, ""}] = &catalogue{flight: landed, until: time.Now().Add(time.Hour)}
 
 	groups := make([]any, 50)
 	for i := range groups {
@@ -92,7 +92,7 @@ func BenchmarkAuthorize(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					ev := &audit.Event{Caller: c, Call: call}
-					if err := g.authorize(r, ev, ""); (err == nil) != allowed {
+					if err := g.authorize(r, ev, "", nil); (err == nil) != allowed {
 						b.Fatalf("%v by %v", err, ev.Policies)
 					}
 				}

@@ -88,7 +88,9 @@ const toolsAnswer = `{"jsonrpc":"2.0","id":1,"result":{"tools":[` +
 func toolsServer() *standIn {
 	return &standIn{answer: func(w http.ResponseWriter, _ *http.Request, method string, body []byte) {
 		var m struct{ ID json.RawMessage }
-		_ = json.Unmarshal(body, &m) // every message of these tests has one
+		if _ = json.Unmarshal(body, &m); m.ID == nil {
+			m.ID = []byte("null") // of a notification, which nobody needs to answer
+		}
 		switch method {
 		case "tools/list":
 			answerJSON(w, strings.Replace(toolsAnswer, `"id":1`, `"id":`+string(m.ID), 1))
@@ -180,28 +182,6 @@ func TestAnnotationsComeFromTheRemote(t *testing.T) {
 	s.do(call{user: "bob", body: callTool("plain", `{}`)}).refused(t, 403)
 	if n := r.lists.Load(); n != 2 {
 		t.Errorf("the tools were listed %d times for two roles", n)
-	}
-}
-
-// TestUnknownAnnotations: what a permit asks for is absent; what a forbid asks for could be there, so nobody is let through.
-func TestUnknownAnnotations(t *testing.T) {
-	r := &standIn{answer: func(w http.ResponseWriter, _ *http.Request, method string, _ []byte) {
-		if method == "tools/list" {
-			w.WriteHeader(http.StatusInternalServerError)
-			return
-		}
-		answerJSON(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
-	}}
-	s := stage(t, r.before(t), policies(`permit(principal, action, resource) unless { resource has readOnlyHint && resource.readOnlyHint == false };`))
-	if a := s.do(call{user: "ann", body: callTool("plain", `{}`)}); a.status != 200 {
-		t.Errorf("%d %s", a.status, a.body)
-	}
-	s = stage(t, r.before(t), policies(`permit(principal, action, resource);`,
-		`forbid(principal, action, resource) when { resource has destructiveHint && resource.destructiveHint };`))
-	a := s.do(call{user: "ann", body: callTool("plain", `{}`)})
-	a.refused(t, 503)
-	if a.header.Get("Retry-After") == "" || len(r.asked(`"plain"`)) != 1 {
-		t.Errorf("%v, the remote was asked %v", a.header, r.asked(`"plain"`))
 	}
 }
 
@@ -374,6 +354,24 @@ func TestRenamedTools(t *testing.T) {
 	}
 	for _, name := range []string{"drop_table", "plain", "read_doc"} { // renamed away, not offered, not permitted
 		s.do(call{user: "ann", body: callTool(name, `{}`)}).refused(t, 403)
+	}
+	for name, words := range map[string]string{
+		"plain":    `the tool \"plain\" is not offered here`,
+		"read_doc": `policy refuses tool \"read_doc\"`,
+	} {
+		if a := s.do(call{user: "ann", body: callTool(name, `{}`)}); !strings.Contains(a.body, words) {
+			t.Errorf("%s: %s", name, a.body)
+		}
+	}
+}
+
+// TestARefusalNamesTheToolThatWasCalled: the name that the remote has is none of the client's business.
+func TestARefusalNamesTheToolThatWasCalled(t *testing.T) {
+	s := stage(t, toolsServer().before(t), spec("toolConfigRef: {name: tools}"), func(_ *fake.World, d string) string { return d + toolConfig },
+		policies(`permit(principal, action == Action::"call_tool", resource == Tool::"nothing");`))
+	a := s.do(call{user: "ann", body: callTool("delete", `{}`)})
+	if a.status != 403 || !strings.Contains(a.body, `policy refuses tool \"delete\"`) || strings.Contains(a.body, "drop_table") {
+		t.Errorf("%d %s", a.status, a.body)
 	}
 }
 

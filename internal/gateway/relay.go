@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"sync"
@@ -40,10 +39,18 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, ev *audit.Event,
 	if len(id) > maxSealable {
 		return fault.New(fault.BadUpstream, "the remote MCP server's session id is too long").Hint("it has %d bytes", len(id))
 	}
-	ev.Stream = isStream(resp.Header.Get("Content-Type"))
+	ev.Stream = isStream(contentType(resp))
 	filter, err := g.filter(ev, resp)
 	if err != nil {
 		return err
+	}
+	watcher := g.watch(ev, resp)
+	sees := watcher // what is written
+	if g.inspects(ev, resp) {
+		if err := inspect(resp, watcher); err != nil {
+			return err
+		}
+		sees = nil
 	}
 	h := w.Header() // from here on there is no refusal, which would carry the remote's headers
 	allowResponse(h, resp.Header)
@@ -54,6 +61,7 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, ev *audit.Event,
 			ev.Session = audit.SessionDigest(sealed)
 		}
 	}
+	defer func() { g.learn(ev, watcher, resp.StatusCode) }() // when filter has told
 	if ev.Stream {
 		h.Set("X-Accel-Buffering", "no")
 		defer g.Metrics.StreamOpened()()
@@ -65,19 +73,31 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, ev *audit.Event,
 			defer func() { _ = resp.Body.Close(); g.filtered(ev, filter) }()
 		}
 	}
-	watcher := watch(ev, resp)
-	defer func() { learn(ev, watcher) }()
 	w.WriteHeader(resp.StatusCode)
-	return g.copyBody(w, resp, watcher, ev.Stream, r.ProtoMajor > 1)
+	err = g.copyBody(w, resp, sees, ev.Stream, r.ProtoMajor > 1)
+	if err != nil && r.Context().Err() != nil && ev.Stream && watcher != nil && watcher.Outcome().Kind != mcp.OutcomeUnknown {
+		return nil // the client had its response, and left
+	}
+	return err
 }
 
-// isStream says whether a content type is that of server-sent events.
-func isStream(contentType string) bool {
-	if contentType == "application/json" {
-		return false
+// contentType is that of an answer, as a client reads it that puts several headers together.
+func contentType(resp *http.Response) string {
+	if v := resp.Header["Content-Type"]; len(v) != 1 {
+		return strings.Join(v, ", ")
 	}
-	media, _, _ := mime.ParseMediaType(contentType)
-	return media == "text/event-stream"
+	return resp.Header["Content-Type"][0]
+}
+
+// isStream says whether a content type is that of server-sent events to some client, be it one that only looks for the
+// words.
+func isStream(contentType string) bool {
+	return contentType != "application/json" && strings.Contains(strings.ToLower(contentType), "text/event-stream")
+}
+
+// onlyStream says whether a content type that is a stream's to some is JSON's to nobody.
+func onlyStream(contentType string) bool {
+	return !strings.Contains(strings.ToLower(contentType), "json")
 }
 
 func allowResponse(to, from http.Header) {
@@ -107,12 +127,20 @@ func (g *Gateway) copyBody(w http.ResponseWriter, resp *http.Response, watcher *
 		if err := out.write(nil, true); err != nil { // the headers, before the first event
 			return err
 		}
+	}
+	flush := stream || resp.ContentLength < 0
+	if watcher != nil && zipped(coding(resp)) {
+		if done, err := out.unzip(resp.Body, flush); done || err != nil {
+			return err
+		}
+	}
+	if stream {
 		return out.stream(resp.Body)
 	}
 	buf := bulkBuffers.Get().(*[32 << 10]byte)
 	defer bulkBuffers.Put(buf)
 	for {
-		if done, err := out.copy(resp.Body, buf[:], resp.ContentLength < 0); done || err != nil {
+		if _, done, err := out.copy(resp.Body, buf[:], flush); done || err != nil {
 			return err
 		}
 	}
@@ -140,7 +168,7 @@ func (b *bounded) stream(body io.Reader) error {
 			quiet.Wait()
 		}
 		buf := streamBuffers.Get().(*[4 << 10]byte)
-		done, err := b.copy(body, buf[:], true)
+		_, done, err := b.copy(body, buf[:], true)
 		streamBuffers.Put(buf)
 		if done || err != nil {
 			return err
@@ -148,21 +176,21 @@ func (b *bounded) stream(body io.Reader) error {
 	}
 }
 
-// copy copies one piece; done at the end of the body.
-func (b *bounded) copy(from io.Reader, buf []byte, flush bool) (done bool, err error) {
-	n, err := from.Read(buf)
+// copy copies one piece of n bytes, which are in buf then; done at the end of the body.
+func (b *bounded) copy(from io.Reader, buf []byte, flush bool) (n int, done bool, err error) {
+	n, err = from.Read(buf)
 	if n > 0 {
 		if werr := b.write(buf[:n], flush); werr != nil {
-			return false, werr
+			return n, false, werr
 		}
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		return true, nil
+		return n, true, nil
 	case err != nil:
-		return false, fault.New(fault.BadUpstream, "the remote MCP server broke off its answer").Because(err)
+		return n, false, fault.New(fault.BadUpstream, "the remote MCP server broke off its answer").Hint(hintBroken).Because(err)
 	}
-	return false, nil
+	return n, false, nil
 }
 
 // write writes within the limit. On a quiet connection the deadline is lifted at once: over HTTP/2 one that stands resets a
@@ -172,15 +200,18 @@ func (b *bounded) write(p []byte, flush bool) error {
 	if b.quiet {
 		defer func() { _ = b.ctl.SetWriteDeadline(time.Time{}) }()
 	}
-	if b.watcher != nil {
-		b.watcher.Write(p)
-	}
 	_, err := b.to.Write(p)
 	if err == nil && flush {
 		err = b.ctl.Flush()
 	}
-	return gone(err)
+	if err = gone(err); err == nil && b.watcher != nil {
+		b.watcher.Write(p)
+	}
+	return err
 }
+
+// hintBroken is about answers that end too soon.
+const hintBroken = "the remote, or what stands before it, closed the connection; the aws_request_id is the remote's for this call"
 
 func gone(err error) error {
 	if err == nil || errors.Is(err, http.ErrNotSupported) {

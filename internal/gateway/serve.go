@@ -26,8 +26,10 @@ func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Eve
 	if err != nil {
 		return err
 	}
-	if err = g.checkScopes(ev.Caller); err != nil {
-		return err
+	g.verified(ev, r)
+	lacking := g.checkScopes(ev.Caller)
+	if lacking != nil && (g.policies == nil || !g.policies.AsksScopes()) {
+		return lacking // else policies may ask for more of them: that takes the call
 	}
 	leave, err := g.admit(r, ev.Caller)
 	if err != nil {
@@ -40,6 +42,7 @@ func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Eve
 		return err
 	}
 	g.understood(ev)
+	ev.Call.DropBaggage()
 	if err = g.tools.translate(ev.Call); err != nil {
 		return err
 	}
@@ -52,7 +55,8 @@ func (g *Gateway) serveMCP(w http.ResponseWriter, r *http.Request, ev *audit.Eve
 		return err
 	}
 	step = ev.Span.Step(telemetry.StepPolicy)
-	err = g.authorize(r, ev, session)
+	err = g.authorize(r, ev, session, lacking)
+	step.Set(telemetry.AttrDecision, decided(ev, err))
 	step.Set(telemetry.AttrPolicies, ev.PolicyIDs())
 	step.End(failure(err))
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +30,7 @@ type Settings struct {
 	TLSKey       string        // file
 	DrainDelay   time.Duration // between SIGTERM and the last accepted connection
 	DrainTimeout time.Duration // for what is open to end, after that
-	Version      string        // of this build, for the console
+	Version      string        // of this build
 }
 
 // Server is the life of a process: listeners, reloads and an orderly end.
@@ -131,6 +130,7 @@ func (s *Server) Reload(cfg *config.Proxy) {
 	s.house.Metrics.Reloaded(nil)
 	s.house.Metrics.Configured(cfg.Name, cfg.Hash())
 	s.house.Log.Info("configuration reloaded", slog.String("proxy", cfg.Name))
+	s.announceChanges(old, next)
 	for _, setting := range s.needRestart(cfg) {
 		s.house.Log.Warn("a setting that is read at start has changed", slog.String("setting", setting),
 			slog.String(telemetry.KeyHint, "restart to have it take effect"))
@@ -175,45 +175,19 @@ func (s *Server) Refused(problems config.Problems) {
 	}
 }
 
-// Announce says in plain words what is served and how it is protected.
-func (s *Server) Announce(version string) {
-	cfg := s.Gateway().cfg
-	attrs := []slog.Attr{
-		slog.String("version", version), slog.String("proxy", cfg.Name), slog.String("listen", s.main.Addr().String()),
-		slog.String("endpoint", cfg.Endpoint), slog.String("remote", withoutQuery(cfg.RemoteURL)), slog.Bool("tls", s.certs != nil),
-	}
-	if s.admin != nil {
-		attrs = append(attrs, slog.String("admin", s.admin.Addr().String()))
-	}
-	level := slog.LevelInfo
-	if o := cfg.OIDC; o != nil {
-		attrs = append(attrs, slog.String(telemetry.KeyAuth, "oidc"), slog.String("issuer", o.Issuer), slog.String("audience", o.Audience))
-	} else {
-		level = slog.LevelWarn
-		attrs = append(attrs, slog.String(telemetry.KeyAuth, "none: anyone who reaches this address is let in"))
-	}
-	if a := cfg.AWSSTS; a != nil {
-		attrs = append(attrs, slog.String("region", a.Region), slog.Int("role_mappings", len(a.RoleMappings)), slog.String("fallback_role", a.FallbackRoleArn))
-	} else {
-		attrs = append(attrs, slog.String("signing", "none: requests leave without AWS credentials"))
-	}
-	s.house.Log.LogAttrs(context.Background(), level, "serving", attrs...)
-}
-
-// withoutQuery cuts what may hold a key.
-func withoutQuery(url string) string {
-	url, _, _ = strings.Cut(url, "?")
-	return url
-}
-
 // Run serves until ctx is done, then drains: not ready at once; new connections are served for DrainDelay; after that
-// listening streams are ended, calls may finish, and what is still open shortly before DrainTimeout is ended too.
+// listening streams are ended, calls may finish, and shortly before DrainTimeout streams that are still open are ended
+// too, and calls that still wait are answered with 503.
 func (s *Server) Run(ctx context.Context) error {
 	l := s.Gateway().cfg.Limits
 	quiet := log.New(connectionErrors{s.house.Log}, "", 0)
+	requests, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
 	server := &http.Server{
 		Handler: s, ErrorLog: quiet, ReadHeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(),
 		MaxHeaderBytes: int(l.MaxHeaderBytes), ConnState: s.silent.note,
+		BaseContext:                  func(net.Listener) context.Context { return requests },
+		DisableGeneralOptionsHandler: true, // every request has its record
 	}
 	listener := netutil.LimitListener(s.main, int(l.MaxConnections))
 	if s.certs != nil {
@@ -238,12 +212,12 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	err := s.drain(server)
+	err := s.drain(server, giveUp)
 	s.Gateway().Retire(nil)
 	return err
 }
 
-func (s *Server) drain(server *http.Server) error {
+func (s *Server) drain(server *http.Server, giveUp context.CancelFunc) error {
 	s.draining.Store(true)
 	s.house.Log.Info("draining", slog.String("delay", s.settings.DrainDelay.String()), slog.String("timeout", s.settings.DrainTimeout.String()))
 	time.Sleep(s.settings.DrainDelay)
@@ -265,6 +239,8 @@ func (s *Server) drain(server *http.Server) error {
 		case <-listeners.C:
 		case <-lastCall.C:
 			all = true
+			s.house.streams.end(all) // before giveUp, which would break them off
+			giveUp()
 		case err := <-finished:
 			if errors.Is(err, context.DeadlineExceeded) {
 				s.cut(server)

@@ -1,30 +1,31 @@
 package gateway
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"net/http"
 	"strconv"
 
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/fault"
-	"github.com/rolegate/rolegate/internal/mcp"
 	"github.com/rolegate/rolegate/internal/telemetry"
 )
 
 // What is seen of a request: one line in the log, one record in the book, one span, the counts. All of it is said by
 // the door, once, when the request is over.
 
-// recordOptions are what the settings say about records. The console shows them also where no book keeps them.
-func recordOptions(cfg *config.Proxy) *audit.RecordOptions {
-	if cfg.Console != nil && !cfg.Audit.Enabled {
-		shown := *cfg
-		shown.Audit.Enabled = true
-		return audit.NewRecordOptions(&shown)
+// recordOptions are what the settings say about records. A book that was opened at the start is kept until the end,
+// whatever a reload says of it. The console shows records also where no book keeps them, but then without arguments and
+// answers: who turned records off has not asked for those to be seen.
+func recordOptions(cfg *config.Proxy, h *House) *audit.RecordOptions {
+	shown := *cfg
+	if a := &shown.Audit; !a.Enabled {
+		a.Enabled = h.Book != nil || h.Console != nil || cfg.Console != nil
+		a.IncludeRequestData = a.IncludeRequestData && h.Book != nil
+		a.IncludeResponseData = a.IncludeResponseData && h.Book != nil
 	}
-	return audit.NewRecordOptions(cfg)
+	return audit.NewRecordOptions(&shown)
 }
 
 // arrived begins what is seen of a request.
@@ -33,29 +34,22 @@ func (g *Gateway) arrived(ev *audit.Event, r *http.Request) {
 	g.records.Arrived(ev, r)
 }
 
-// understood notes what the message tells.
-func (g *Gateway) understood(ev *audit.Event) {
-	g.records.Read(ev)
-	if ev.Span != nil {
-		ev.Span.Adopt(traceOf(ev.Call.Params))
+// verified notes that the request comes from somebody who may call: from here on its word about its trace counts.
+func (g *Gateway) verified(ev *audit.Event, r *http.Request) {
+	if ev.Span.Believe(); ev.Span == nil {
+		ev.TraceID = telemetry.FromHeader(r.Header).TraceID()
 	}
 }
 
-// traceOf is the trace context of params._meta.
-func traceOf(params []byte) telemetry.Remote {
-	if !bytes.Contains(params, []byte("traceparent")) {
-		return telemetry.Remote{}
+// understood notes what the message tells.
+func (g *Gateway) understood(ev *audit.Event) {
+	g.records.Read(ev)
+	parent, state := ev.Call.Trace()
+	if told := (telemetry.Remote{Parent: parent, State: state}); ev.Span != nil {
+		ev.Span.Adopt(told)
+	} else if ev.TraceID == "" {
+		ev.TraceID = told.TraceID()
 	}
-	var p struct {
-		Meta struct {
-			Parent string `json:"traceparent"`
-			State  string `json:"tracestate"`
-		} `json:"_meta"`
-	}
-	if json.Unmarshal(params, &p) != nil {
-		return telemetry.Remote{}
-	}
-	return telemetry.Remote{Parent: p.Meta.Parent, State: p.Meta.State}
 }
 
 // over says what became of a request, everywhere where that is said.
@@ -65,6 +59,8 @@ func (g *Gateway) over(ev *audit.Event, r *http.Request) {
 	ending := telemetry.Ending{Status: ev.Status, Code: ev.RPCCode, ToolError: ev.IsError}
 	if f := fault.Of(ev.Err); f != nil {
 		ending.Kind, ending.Public = f.Kind.String(), f.Public
+	} else if ev.Flaw != nil {
+		ending.Kind, ending.Public = ev.Flaw.Kind.String(), ev.Flaw.Public
 	}
 	operation := telemetry.Operation{Ending: ending, HTTPMethod: ev.HTTPMethod, TLS: r.TLS != nil, Duration: ev.End.Sub(ev.Start)}
 	if c := ev.Call; c != nil {
@@ -74,8 +70,6 @@ func (g *Gateway) over(ev *audit.Event, r *http.Request) {
 	if ev.Span != nil {
 		ev.TraceID, ev.SpanID = ev.Span.TraceID(), ev.Span.SpanID()
 		ev.Span.End(ev.End, g.spanned(ev), ending)
-	} else {
-		ev.TraceID = telemetry.FromHeader(r.Header).TraceID()
 	}
 	ev.Log(r.Context(), g.Log)
 	if g.records.Wants(ev.Type()) {
@@ -89,7 +83,10 @@ func (g *Gateway) spanned(ev *audit.Event) telemetry.Request {
 	if c := ev.Call; c != nil {
 		told.RPCID, told.Method, told.Target, told.Version = string(c.ID), c.Method, c.Target, c.Version
 		told.Known = g.known.Has(c.Method, c.Target)
-		if ev.Err == nil && ev.RPCCode == 0 && !ev.IsError && ev.Status < 300 && c.Target != "" {
+		if ev.Span.Recorded() {
+			told.Session = cmp.Or(ev.Session, audit.SessionDigest(c.Session))
+		}
+		if ev.Err == nil && ev.Flaw == nil && ev.RPCCode == 0 && !ev.IsError && ev.Status < 300 && c.Target != "" {
 			g.known.Learn(c.Method, c.Target) // the remote has it
 		}
 	}
@@ -105,26 +102,18 @@ func (g *Gateway) keep(ev *audit.Event) {
 	})
 }
 
-// watch learns from an answer what became of the call.
-func watch(ev *audit.Event, resp *http.Response) *mcp.Watcher {
-	if ev.Call.Kind == mcp.Notification || ev.Call.Kind == mcp.Response || resp.Header.Get("Content-Encoding") != "" {
-		return nil
-	}
-	return mcp.NewWatcher(ev.Stream)
-}
-
-// learn notes what a watcher saw.
-func learn(ev *audit.Event, w *mcp.Watcher) {
-	if w == nil {
-		return
-	}
-	switch seen := w.Outcome(); seen.Kind {
-	case mcp.OutcomeToolError:
-		ev.IsError = true
-	case mcp.OutcomeError:
-		if ev.RPCCode = seen.Code; seen.Code == 0 {
-			ev.RPCCode = mcp.CodeInternal // an error without a code that can be read
-		}
+// decided is what policy said in the end, for its step; "" where it was not asked, or something else went wrong.
+func decided(ev *audit.Event, err error) string {
+	f := fault.Of(err)
+	switch {
+	case !ev.Judged || f != nil && f.Kind != fault.Denied:
+		return ""
+	case f == nil:
+		return "allow"
+	case f.Challenge == challengeScope:
+		return "step_up"
+	default:
+		return "deny"
 	}
 }
 

@@ -184,6 +184,8 @@ func failureOf(r audit.Record) string {
 		return strconv.FormatInt(r.RPCCode, 10)
 	case r.Status >= 500:
 		return strconv.Itoa(r.Status)
+	case r.Outcome == audit.Failure: // an answer without a response
+		return "bad_upstream"
 	}
 	return ""
 }

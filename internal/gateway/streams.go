@@ -15,6 +15,8 @@ type streams struct {
 	mu    sync.Mutex
 	count map[person]int
 	open  map[*stream]struct{}
+
+	cutting atomic.Bool // the process stops, and waits no longer for what is open
 }
 
 func newStreams() *streams {
@@ -50,6 +52,9 @@ func (s *streams) watch(body io.ReadCloser, listening bool) *stream {
 // end ends the open streams as if the remote had: the listening ones, or all. The client reads a well-formed end and
 // may resume elsewhere.
 func (s *streams) end(all bool) {
+	if all {
+		s.cutting.Store(true)
+	}
 	s.mu.Lock()
 	var ending []*stream
 	for st := range s.open {

@@ -6,6 +6,7 @@ import (
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/fault"
 	"github.com/rolegate/rolegate/internal/mcp"
+	"github.com/rolegate/rolegate/internal/policy"
 )
 
 // toolbox knows which tools are offered, and under which names.
@@ -48,6 +49,14 @@ func (b *toolbox) find(shown string) (real string, ok bool) {
 	return shown, b.override[shown].Name == "" || b.override[shown].Name == shown
 }
 
+// shown is the name that clients know the target of a query by.
+func (b *toolbox) shown(q policy.Query) string {
+	if b == nil || q.Method != mcp.MethodToolsCall || b.override[q.Target].Name == "" {
+		return q.Target
+	}
+	return b.override[q.Target].Name
+}
+
 // show gives a tool of the remote's the name and the description that clients see; false where it is not offered.
 func (b *toolbox) show(item *mcp.Item) bool {
 	if b == nil || item.Method != mcp.MethodToolsCall {
@@ -75,7 +84,7 @@ func (b *toolbox) translate(call *mcp.Call) error {
 	}
 	real, ok := b.find(call.Target)
 	if !ok {
-		return fault.New(fault.Denied, "this tool is not offered here").Hint("tool %q: see toolsFilter and toolsOverride", call.Target)
+		return fault.New(fault.Denied, "the tool "+fault.Quote(call.Target)+" is not offered here").Hint("see toolsFilter and toolsOverride")
 	}
 	if real != call.Target {
 		call.Retarget(real)

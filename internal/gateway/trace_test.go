@@ -173,8 +173,8 @@ func (s *watched) told(spans map[string]*tracepb.Span) {
 	last, _ := s.world.AWS.Last()
 	r := s.by("it")
 	for name, want := range map[string]map[string]string{
-		"tools/call": {"mcp.method.name": "tools/call", "gen_ai.tool.name": "aws___run_script", "rolegate.request_id": r.RequestID, "error.type": ""},
-		"policy":     {"rolegate.policy.ids": "all"},
+		"tools/call": {"mcp.method.name": "tools/call", "gen_ai.tool.name": "aws___run_script", "rolegate.request_id": r.RequestID, "error.type": "", "mcp.session.id": r.Session, "jsonrpc.request.id": "1"},
+		"policy":     {"rolegate.policy.ids": "all", "rolegate.policy.decision": "allow"},
 		"sts":        {"rolegate.sts.source": "hit", "rolegate.role": r.Role, "aws.request_id": r.STSRequestID},
 		"backend":    {"aws.request_id": last.ID, "server.address": "127.0.0.1"},
 	} {
@@ -198,22 +198,53 @@ func attribute(span *tracepb.Span, key string) string {
 	return ""
 }
 
-// TestARefusalIsASpan: telemetry stands outside everything else.
+// TestARefusalIsASpan: telemetry stands outside everything else. Who has no token is in a trace that nobody chose, and
+// only links to the one that was named.
 func TestARefusalIsASpan(t *testing.T) {
 	s, seen := traced(t)
-	s.do(call{body: listTools, headers: map[string]string{"User-Agent": "it", "Traceparent": parent(clientTrace, "01")}}).refused(t, http.StatusUnauthorized)
+	s.do(call{body: listTools, headers: map[string]string{"User-Agent": "it", "Traceparent": parent(clientTrace, "00")}}).refused(t, http.StatusUnauthorized)
 	spans := seen()
 	for _, name := range []string{"POST", "token"} {
 		span := spans[name]
-		if span == nil || attribute(span, "error.type") != "unauthenticated" || span.Status.GetCode() != tracepb.Status_STATUS_CODE_ERROR || hex.EncodeToString(span.TraceId) != clientTrace {
+		if span == nil || attribute(span, "error.type") != "unauthenticated" || span.Status.GetCode() != tracepb.Status_STATUS_CODE_ERROR || hex.EncodeToString(span.TraceId) == clientTrace {
 			t.Errorf("%s: %v", name, span)
 		}
 	}
 	if len(spans) != 2 {
 		t.Errorf("spans %v", spans)
 	}
-	if r := s.by("it"); r.TraceID != clientTrace {
+	if links := spans["POST"].GetLinks(); len(links) != 1 || hex.EncodeToString(links[0].TraceId) != clientTrace || len(spans["POST"].GetParentSpanId()) > 0 {
+		t.Errorf("links %v", links)
+	}
+	if r := s.by("it"); r.TraceID != hex.EncodeToString(spans["POST"].GetTraceId()) {
 		t.Errorf("trace %s", r.TraceID)
+	}
+}
+
+// TestWhoseTraceARecordIsOf: of the one that the request names where its token was verified, with tracing and without;
+// never of one that a stranger named.
+func TestWhoseTraceARecordIsOf(t *testing.T) {
+	for name, stand := range map[string]func(*testing.T, ...edit) *watched{
+		"without tracing": watch,
+		"with tracing": func(t *testing.T, edits ...edit) *watched {
+			s, _ := traced(t, edits...)
+			return s
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := stand(t)
+			says := func(client string) map[string]string {
+				return map[string]string{"User-Agent": client, "Traceparent": parent(clientTrace, "01")}
+			}
+			s.do(call{body: listTools, headers: says("stranger")}).refused(t, http.StatusUnauthorized)
+			s.do(call{token: s.tokens["ann"], body: "{", headers: says("ann")}).refused(t, http.StatusBadRequest) // before _meta is known
+			if r := s.by("stranger"); r.TraceID == clientTrace || (r.TraceID != "") != (r.SpanID != "") {
+				t.Errorf("the stranger's is of trace %q, span %q", r.TraceID, r.SpanID)
+			}
+			if r := s.by("ann"); r.TraceID != clientTrace {
+				t.Errorf("ann's is of trace %q", r.TraceID)
+			}
+		})
 	}
 }
 

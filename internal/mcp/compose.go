@@ -30,8 +30,8 @@ func Compose(like *Call, id, method, cursor string) (*Call, http.Header) {
 	if like.Era == Modern {
 		header[HeaderMethod] = []string{method}
 		message.Params.Meta = map[string]any{
-			metaVersion:                                  like.Version,
-			"io.modelcontextprotocol/clientInfo":         map[string]string{"name": "rolegate", "version": "1"},
+			metaVersion:    like.Version,
+			metaClientInfo: map[string]string{"name": "rolegate", "version": "1"},
 			"io.modelcontextprotocol/clientCapabilities": struct{}{},
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,7 +21,54 @@ type loose struct {
 	Params json.RawMessage
 }
 
-type looseParams struct{ Name, URI any }
+type looseParams struct {
+	Name, URI     any
+	Arguments     json.RawMessage
+	Notifications json.RawMessage
+}
+
+// unlessNull is raw; nil where it is null.
+func unlessNull(raw json.RawMessage) []byte {
+	if string(raw) == "null" {
+		return nil
+	}
+	return raw
+}
+
+// membersAgree holds what a call gives of params against another reading of them.
+func membersAgree(t *testing.T, c *mcp.Call, params map[string]json.RawMessage, first bool) {
+	if c.Kind == mcp.Response {
+		params = nil
+	}
+	if want := unlessNull(params["arguments"]); !bytes.Equal(want, c.Arguments()) {
+		t.Errorf("arguments %s, another reader finds %s", c.Arguments(), want)
+	}
+	filter := unlessNull(params["notifications"])
+	list, ok := c.Subscriptions()
+	if want := unlessNull(members(filter, first)["resourceSubscriptions"]); !bytes.Equal(want, list) || ok != (filter == nil || filter[0] == '{') {
+		t.Errorf("subscriptions %s %v, another reader finds %s", list, ok, want)
+	}
+	word := func(raw json.RawMessage) (s string) {
+		_ = json.Unmarshal(raw, &s)
+		return s
+	}
+	meta := members(params["_meta"], first)
+	parent, state := c.Trace()
+	if word(meta["traceparent"]) != parent || word(meta["tracestate"]) != state {
+		t.Errorf("trace %q %q, another reader finds %s", parent, state, params["_meta"])
+	}
+	info := json.RawMessage(nil)
+	if c.Era == mcp.Modern {
+		info = meta["io.modelcontextprotocol/clientInfo"]
+	}
+	if info == nil && c.Method == mcp.MethodInitialize {
+		info = params["clientInfo"]
+	}
+	client := members(info, first)
+	if name, version := c.Client(); word(client["name"]) != name || word(client["version"]) != version {
+		t.Errorf("client %q %q, another reader finds %s", name, version, info)
+	}
+}
 
 // members are the members of an object as a reader finds them that wants exact names; first says which of equals wins.
 func members(raw []byte, first bool) map[string]json.RawMessage {
@@ -62,6 +110,17 @@ func FuzzRead(f *testing.F) {
 	f.Add(modern("tools/call", `"name":"t"`), "2026-07-28", "tools/call", "t")
 	f.Add(modern("tools/call", `"name":"é"`), "2026-07-28", "tools/call", "=?base64?w6k=?=")
 	f.Add(modern("tools/list", ""), "2025-11-25", "tools/list", "")
+	for _, params := range []string{
+		`"clientInfo":{"name":"a","version":"1"}`, `"clientInfo":[{"name":"a"}]`, `"arguments":null`, `"arguments":[]`, `"arguments":{"a":{"arguments":1}}`,
+		`"notifications":{"resourceSubscriptions":["a:b"]}`, `"notifications":null`, `"notifications":[{"resourceSubscriptions":["a:b"]}]`,
+		`"notifications":{"ResourceSubscriptions":["a:b"]}`, `"notifications":{"resourceSub` + "\u017f" + `criptions":[],"resourceSubscriptions":["a"]}`,
+		`"_meta":{"traceparent":"00-a","tracestate":1,"io.modelcontextprotocol/clientInfo":{"name":7,"vers\u0069on":"\u0031"}}`,
+	} {
+		f.Add(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{`+params+`}}`, "", "", "")
+		f.Add(modern("server/discover", params), "2026-07-28", "server/discover", "")
+	}
+	f.Add(modern("server/discover", `"a":1`), "2026-07-28", "server/discover", "")
+	f.Add(strings.Replace(modern("ping", ""), `"_meta":{`, `"_meta":{"io.modelcontextprotocol/clientInfo":{"name":"a\n","version":"2"},"traceparent":"x",`, 1), "2026-07-28", "ping", "")
 	f.Fuzz(func(t *testing.T, body, version, method, name string) {
 		r := post(body)
 		for header, v := range map[string]string{mcp.HeaderVersion: version, mcp.HeaderMethod: method, mcp.HeaderName: name} {
@@ -124,6 +183,7 @@ func agrees(t *testing.T, c *mcp.Call, body []byte) {
 		if c.Target != "" && c.Target != name && c.Target != uri {
 			t.Errorf("target %q, another reader finds %q and %q", c.Target, name, uri)
 		}
+		membersAgree(t, c, p, first)
 	}
 	var l loose
 	var p looseParams
@@ -140,5 +200,17 @@ func agrees(t *testing.T, c *mcp.Call, body []byte) {
 	}
 	if c.Target != "" && c.Target != p.Name && c.Target != p.URI {
 		t.Errorf("target %q, a reader without case finds %+v", c.Target, p)
+	}
+	if c.Kind == mcp.Response {
+		return
+	}
+	if !bytes.Equal(unlessNull(p.Arguments), c.Arguments()) {
+		t.Errorf("arguments %s, a reader without case finds %s", c.Arguments(), p.Arguments)
+	}
+	var filter struct{ ResourceSubscriptions json.RawMessage }
+	if list, ok := c.Subscriptions(); ok && p.Notifications != nil {
+		if err := json.Unmarshal(p.Notifications, &filter); err != nil || !bytes.Equal(unlessNull(filter.ResourceSubscriptions), list) {
+			t.Errorf("subscriptions %s, a reader without case finds %s (%v)", list, p.Notifications, err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package mcp
 import (
 	"bytes"
 	"math"
+	"net/http"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -25,6 +26,10 @@ type Item struct {
 	Raw    []byte // the element as it was sent; a window on the message
 	Hints         // of its annotations; the bools are shared and not to be written
 
+	// Odd is that readers could understand it differently, or that it does not name itself: Target may be "", and Hints
+	// say nothing. A Judge never sees such an item.
+	Odd bool
+
 	// What a Judge may set: the name and the description that the client reads instead. "" leaves what was sent.
 	Rename, Describe string
 }
@@ -38,6 +43,7 @@ type ListFilter struct {
 	Judge     Judge  // must be set
 	Method    string // of the request; "" for a stream that a GET opened
 	Modern    bool   // the exchange is of the modern era, where a result says who may cache it
+	Unasked   bool   // no answer is due: the request is none of JSON-RPC, but a notification, a response or a DELETE
 	OnChanged func() // called when notifications/tools/list_changed passes; may be nil
 	MaxEvent  int    // of a stream, in bytes; 0 means DefaultMaxEvent
 
@@ -57,8 +63,8 @@ func ListMethod(method string) bool {
 	return false
 }
 
-// ownResult says whether the result of a method is what a tool, prompt or resource answers: no list of the protocol,
-// whatever members it has.
+// ownResult says whether the result of a method is what a tool, prompt or resource answers. The protocol gives it no
+// list; what else it has is its own.
 func ownResult(method string) bool {
 	switch method {
 	case MethodToolsCall, MethodPromptsGet, MethodResourcesRead, MethodComplete:
@@ -74,13 +80,14 @@ func withheld(hint string, args ...any) *fault.Error {
 }
 
 // Message gives what the client reads instead of one JSON-RPC message of the remote; msg itself, where nothing
-// changes. Each list of a result is filtered, whatever the method, but not within the result of tools/call,
-// prompts/get, resources/read or completion/complete. The answer of a list method must have its list. An item that
+// changes. Each list of a result is filtered, whatever the method, since a client can bring about that an answer comes
+// to another of its requests: by giving two the same id. The answer of a list method must have its list. An item that
 // does not name itself is hidden; a result that was filtered for one caller says so in cacheScope, and in the legacy
 // era only where it said something.
 //
 // A message that two readers could understand differently is an error, and must be withheld: a *fault.Error of kind
-// BadUpstream.
+// BadUpstream. In the results of tools/call, prompts/get, resources/read and completion/complete a list is an error
+// too, and nothing else is looked at: they may be ambiguous, and only their own members could be lists.
 func (f *ListFilter) Message(msg []byte) ([]byte, error) {
 	out, changed, err := f.rewrite(nil, msg)
 	if err != nil {
@@ -93,9 +100,9 @@ func (f *ListFilter) Message(msg []byte) ([]byte, error) {
 }
 
 // Body is Message for the body of an answer that is no stream, without any content encoding. An empty body passes;
-// so does what came with a status of 400 or more and holds no result.
+// so does one without a result, where no answer is due or the status is 202 or from 400 up.
 func (f *ListFilter) Body(status int, body []byte) ([]byte, error) {
-	if len(body) == 0 || status >= 400 && resultless(body) {
+	if len(body) == 0 || (f.Unasked || status == http.StatusAccepted || status >= 400) && resultless(body) {
 		return body, nil
 	}
 	return f.Message(body)
@@ -151,6 +158,8 @@ func (a *answer) shape(method string) string {
 		return "both a request and a response"
 	case !a.result && !a.failure && a.method.to == 0:
 		return "neither a request, nor a notification, nor a response"
+	case a.listed && ownResult(method):
+		return "a list in the result of " + method
 	case !a.result || !ListMethod(method):
 		return ""
 	}
@@ -304,9 +313,9 @@ func (e *editor) item(x *element, item *Item) {
 	e.quote(at, before, item.Describe)
 }
 
-// Tools reads one answer to tools/list: the tools that name themselves, the cursor of the next page, "" on the last,
-// and for how long the list stays good, 0 where the remote does not say. Raw of the items are windows on msg. The
-// error is that of Message, or that the answer is no list.
+// Tools reads one answer to tools/list: the tools, odd ones among them, the cursor of the next page, "" on the last,
+// and for how long the list stays good, below zero where the remote does not say. Raw of the items are windows on msg.
+// The error is that of Message, or that the answer is no list.
 func Tools(msg []byte) (tools []Item, next string, ttl time.Duration, err error) {
 	a := readAnswer(msg, false)
 	defer a.done()
@@ -330,23 +339,25 @@ func Tools(msg []byte) (tools []Item, next string, ttl time.Duration, err error)
 			continue
 		}
 		tools = make([]Item, l.last-l.first)
-		n := 0
 		for j := range tools {
-			if a.item(&tools[n], listTools, &a.elements[l.first+j]) {
-				n++
+			if x := &a.elements[l.first+j]; !a.item(&tools[j], listTools, x) {
+				name, _ := text(a.s.bytes(x.name))
+				tools[j] = Item{Method: MethodToolsCall, Target: string(name), Raw: a.s.bytes(x.at), Odd: true}
 			}
 		}
-		tools = tools[:n]
 	}
 	return tools, string(cursor), milliseconds(a.s.bytes(a.ttl)), nil
 }
 
-// milliseconds is a raw JSON integer as a duration, as long as there is one; 0 for what is none, and below zero.
+// milliseconds is a raw JSON integer as a duration, as long as there is one; -1 for null and where it is missing, 0 for
+// what is no such integer.
 func milliseconds(raw []byte) time.Duration {
 	n, err := strconv.ParseInt(string(raw), 10, 64)
 	const most = math.MaxInt64 / int64(time.Millisecond)
 	switch {
-	case n <= 0 || err != nil && n != math.MaxInt64:
+	case len(raw) == 0 || raw[0] == 'n':
+		return -1
+	case n < 0 || err != nil && n != math.MaxInt64:
 		return 0
 	case n > most:
 		n = most

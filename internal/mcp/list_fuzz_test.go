@@ -52,6 +52,10 @@ func FuzzListFilter(f *testing.F) {
 		}
 		f.Add([]byte(result(members)), mcp.MethodToolsCall, false)
 	}
+	for _, method := range []string{mcp.MethodToolsCall, mcp.MethodPromptsGet, mcp.MethodResourcesRead, mcp.MethodComplete} {
+		f.Add([]byte(result(`"tools":[{"name":"a"},{"name":"x"}]`)), method, true)
+		f.Add([]byte(result(`"contents":[{"tools":[{"name":"x"}],"a":1,"a":"\ud800"}]`)), method, false)
+	}
 	f.Add([]byte(`{"id":1,"result":{},"Result":{"tools":[{"name":"x"}]}}`), "", false)
 	f.Add([]byte(`[`+result(`"tools":[{"name":"x"}]`)+`]`), "", false)
 	f.Add([]byte(notice), "", true)
@@ -82,7 +86,7 @@ func FuzzListFilter(f *testing.F) {
 			if !bytes.Equal(in, out) {
 				t.Errorf("%q became %q", in, out)
 			}
-			return
+			noList(t, out)
 		}
 		wantShown(t, in, out, judged, filter.Shown)
 		notVisible(t, out, modern)
@@ -152,6 +156,22 @@ func wantShown(t *testing.T, in, out []byte, judged []mcp.Item, count int) {
 	}
 	if i != len(got) {
 		t.Errorf("the client reads %q, the remote sent %q", got, sent)
+	}
+}
+
+// noList checks that no reader finds a list.
+func noList(t *testing.T, out []byte) {
+	for _, first := range []bool{true, false} {
+		for name := range members(members(out, first)["result"], first) {
+			if listKeys[name] != "" {
+				t.Errorf("a reader finds %s in %q", name, out)
+			}
+		}
+	}
+	var loose looseAnswer
+	_ = json.Unmarshal(out, &loose) // of what is wrong in part, the rest is read
+	if r := loose.Result; r != nil && (r.Tools != nil || r.Prompts != nil || r.Resources != nil || r.ResourceTemplates != nil) {
+		t.Errorf("a reader without case finds %+v", r)
 	}
 }
 

@@ -56,10 +56,13 @@ func TestFilteredLists(t *testing.T) {
 		{"another list beside it", mcp.MethodToolsList, `"prompts":[{"name":"x"}],"tools":[{"name":"x"}]`, `"prompts":[],"tools":[]`, 0, 2},
 		{"the answer to another method", mcp.MethodInitialize, `"tools":[{"name":"x"}]`, `"tools":[]`, 0, 1},
 		{"a stream that a GET opened", "", `"resourceTemplates":[{"uriTemplate":"x"}]`, `"resourceTemplates":[]`, 0, 1},
-		{"a tool's own result", mcp.MethodToolsCall, `"tools":[{"name":"x"}],"tools":1,"Tools":"\ud800"`, "", 0, 0},
-		{"a prompt's own result", mcp.MethodPromptsGet, `"prompts":7`, "", 0, 0},
-		{"a resource's own result", mcp.MethodResourcesRead, `"resources":[{"uri":"x"}]`, "", 0, 0},
-		{"a completion's own result", mcp.MethodComplete, `"tools":null`, "", 0, 0},
+		{
+			"a tool's own result", mcp.MethodToolsCall,
+			`"content":[{"a":1,"a":2}],"content":"\ud800","CacheScope":1,"structuredContent":{"tools":[{"name":"x"}],"tools":1}`, "", 0, 0,
+		},
+		{"a prompt's own result", mcp.MethodPromptsGet, `"messages":[{"prompts":7}],"tool":1`, "", 0, 0},
+		{"a resource's own result", mcp.MethodResourcesRead, `"contents":[{"resources":[{"uri":"x"}]}],"cacheScope":"public"`, "", 0, 0},
+		{"a completion's own result", mcp.MethodComplete, `"completion":{"values":["tools"]}`, "", 0, 0},
 		{"names in escapes", mcp.MethodToolsList, `"t\u006fols":[{"n\u0061me":"\u0078"},{"name":"\u0061"}]`, `"t\u006fols":[{"name":"\u0061"}]`, 1, 1},
 		{
 			"odd items", mcp.MethodToolsList,
@@ -200,6 +203,28 @@ func TestNoListPassesUnfiltered(t *testing.T) {
 	}
 }
 
+// TestAListIsNobodysOwnResult: an answer may come to another request than the one that it is due to, so what is a list
+// to any reader is withheld from those that have none.
+func TestAListIsNobodysOwnResult(t *testing.T) {
+	for _, members := range []string{
+		`"tools":[{"name":"a"},{"name":"x"}]`, `"content":[],"tools":[]`, `"prompts":null`, `"resources":[{"uri":"x"}]`, `"resourceTemplates":{}`,
+		`"t\u006fols":[{"name":"x"}]`, `"Tools":[{"name":"x"}]`, `"tool` + "\u017f" + `":[{"name":"x"}]`, `"tools\u0000":[{"name":"x"}]`, `"tools":[],"tools":[{"name":"x"}]`,
+	} {
+		for _, method := range []string{mcp.MethodToolsCall, mcp.MethodPromptsGet, mcp.MethodResourcesRead, mcp.MethodComplete} {
+			f := mcp.ListFilter{Judge: func(*mcp.Item) bool { t.Errorf("%s is judged", members); return true }, Method: method}
+			if got, err := f.Message([]byte(result(members))); err == nil || got != nil {
+				t.Errorf("%s: %s passes: %q", method, members, got)
+			}
+			if got, err := stream(&f, strings.NewReader("id: 7\ndata: "+result(members)+"\n\n")); err != nil || got != "id: 7\n\n" || f.Withheld != 1 {
+				t.Errorf("%s: %s passes in a stream: %q (%v)", method, members, got, err)
+			}
+			if got, err := f.Body(200, []byte(result(members))); err == nil {
+				t.Errorf("%s: %s passes as a body: %q", method, members, got)
+			}
+		}
+	}
+}
+
 func TestOtherMessagesPass(t *testing.T) {
 	for _, in := range []string{
 		`{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}`,
@@ -329,24 +354,55 @@ func TestBody(t *testing.T) {
 	}
 }
 
+// TestBodyWithoutAnAnswer: what nobody waits for may say anything but a result.
+func TestBodyWithoutAnAnswer(t *testing.T) {
+	list := result(`"tools":[{"name":"x"}]`)
+	for _, method := range []string{mcp.MethodInitialized, mcp.MethodPing, ""} {
+		for in, want := range map[string]string{
+			"": "", "Accepted": "Accepted", "{}": "{}", "null": "null", `{"ok":true}`: `{"ok":true}`, `{"result":"ok"}`: `{"result":"ok"}`,
+			list: result(`"tools":[]`), "[" + list + "]": "!", strings.Replace(list, "r", "R", 2): "!",
+		} {
+			for status, unasked := range map[int]bool{200: true, 202: false} {
+				f := mcp.ListFilter{Judge: shown, Method: method, Unasked: unasked}
+				if got, err := f.Body(status, []byte(in)); want == "!" && err == nil || want != "!" && (err != nil || string(got) != want) {
+					t.Errorf("%q, %d: %q became %q (%v), want %q", method, status, in, got, err, want)
+				}
+			}
+			f := mcp.ListFilter{Judge: shown, Method: method}
+			if got, err := f.Body(200, []byte(in)); err == nil && in != "" && in[0] != '{' {
+				t.Errorf("%q: %q became %q although an answer is due", method, in, got)
+			}
+		}
+	}
+}
+
 func TestTools(t *testing.T) {
 	yes := true
-	in := `{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"\u0063","ttlMs":1500,"tools":[{"name":"a","annotations":{"openWorldHint":true}},{"name":1},{"name":"b"}]}}`
+	in := `{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"\u0063","ttlMs":1500,"tools":[{"name":"a","annotations":{"openWorldHint":true}},{"name":1},{"name":"b"},` +
+		`{"name":"\u0063","annotations":{"openWorldHint":"true"}},{"name":"d","annotations":[]},{"name":"e","annotations":{"OpenWorldHint":true,"readOnlyHint":true}},7]}}`
 	items, next, ttl, err := mcp.Tools([]byte(in))
 	want := []mcp.Item{
 		{Method: mcp.MethodToolsCall, Target: "a", Raw: []byte(`{"name":"a","annotations":{"openWorldHint":true}}`), Hints: mcp.Hints{OpenWorld: &yes}},
+		{Method: mcp.MethodToolsCall, Raw: []byte(`{"name":1}`), Odd: true},
 		{Method: mcp.MethodToolsCall, Target: "b", Raw: []byte(`{"name":"b"}`)},
+		{Method: mcp.MethodToolsCall, Target: "c", Raw: []byte(`{"name":"\u0063","annotations":{"openWorldHint":"true"}}`), Odd: true},
+		{Method: mcp.MethodToolsCall, Target: "d", Raw: []byte(`{"name":"d","annotations":[]}`), Odd: true},
+		{Method: mcp.MethodToolsCall, Target: "e", Raw: []byte(`{"name":"e","annotations":{"OpenWorldHint":true,"readOnlyHint":true}}`), Odd: true},
+		{Method: mcp.MethodToolsCall, Raw: []byte(`7`), Odd: true},
 	}
 	if d := cmp.Diff(want, items); d != "" || next != "c" || ttl != 1500*time.Millisecond || err != nil {
 		t.Errorf("%s, next %q, ttl %v, %v", d, next, ttl, err)
 	}
 	for raw, want := range map[string]time.Duration{
-		"0": 0, "-1": 0, "1e3": 0, "1.0": 0, `"5"`: 0, "null": 0, "7": 7 * time.Millisecond,
+		"0": 0, "-1": 0, "1e3": 0, "1.0": 0, `"5"`: 0, "null": -1, "7": 7 * time.Millisecond,
 		"9223372036854775807": 9223372036854 * time.Millisecond, "99999999999999999999": 9223372036854 * time.Millisecond, "-99999999999999999999": 0,
 	} {
 		if _, next, ttl, err := mcp.Tools([]byte(result(`"tools":[],"nextCursor":null,"ttlMs":` + raw))); ttl != want || next != "" || err != nil {
 			t.Errorf("ttlMs %s is %v, want %v (next %q, %v)", raw, ttl, want, next, err)
 		}
+	}
+	if _, _, ttl, err := mcp.Tools([]byte(result(`"tools":[]`))); ttl >= 0 || err != nil {
+		t.Errorf("without ttlMs: %v, %v", ttl, err)
 	}
 	for _, in := range []string{result(`"tools":[],"nextCursor":1`), `{"id":1,"error":{}}`, `{"method":"notifications/tools/list_changed"}`} {
 		if _, _, _, err := mcp.Tools([]byte(in)); err == nil {

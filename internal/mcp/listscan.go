@@ -42,6 +42,7 @@ const (
 var (
 	resultName      = names("result")
 	resultNames     = names("tools", "prompts", "resources", "resourceTemplates", "cacheScope")
+	listNames       = names("tools", "prompts", "resources", "resourceTemplates")
 	itemNames       = names("name", "uri", "uriTemplate", "annotations", "description")
 	annotationNames = names(hintNames[:]...)
 )
@@ -77,8 +78,9 @@ type list struct {
 // answer is what a scan found in one message. It is pooled.
 type answer struct {
 	s        *scanner
-	own      bool // the result is not looked into
+	own      bool // the result may be ambiguous, where it has no list
 	result   bool // there is one
+	listed   bool // it has a list, or a member that some reader takes for one
 	failure  bool // there is an error
 	method   span
 	inside   uint32 // where the members of the result begin
@@ -91,7 +93,7 @@ type answer struct {
 
 var answers = sync.Pool{New: func() any { return new(answer) }}
 
-// readAnswer scans msg. With own the result is passed over, and may be ambiguous. Give the answer back with done.
+// readAnswer scans msg. With own a result without a list may be ambiguous. Give the answer back with done.
 func readAnswer(msg []byte, own bool) *answer {
 	a := answers.Get().(*answer)
 	if len(msg) > mostBody {
@@ -143,17 +145,17 @@ func (a *answer) message(name []byte) bool {
 
 func (a *answer) readResult() bool {
 	s := a.s
-	if a.own {
-		flaw := s.flaw
-		ok := s.value(inside, messageDepth)
+	flaw, ok := s.flaw, false
+	if s.next() == '{' {
+		a.inside = uint32(s.pos + 1)
+		ok = s.walk(resultDepth, a.resultMember)
+	} else {
+		ok = s.value(inside, messageDepth)
+	}
+	if a.own && !a.listed {
 		s.flaw = flaw
-		return ok
 	}
-	if s.next() != '{' {
-		return s.value(inside, messageDepth)
-	}
-	a.inside = uint32(s.pos + 1)
-	return s.walk(resultDepth, a.resultMember)
+	return ok
 }
 
 func (a *answer) resultMember(name []byte) bool {
@@ -168,9 +170,11 @@ func (a *answer) resultMember(name []byte) bool {
 	}
 	for kind := range lists {
 		if string(name) == lists[kind].member {
+			a.listed = true
 			return a.readList(kind)
 		}
 	}
+	a.listed = a.listed || listNames.couldMean(name)
 	s.doubtful(resultNames, name)
 	return s.value(inside, resultDepth)
 }

@@ -80,7 +80,7 @@ type Call struct {
 	Hash    string // hex SHA-256 of Body; "" when Read returned an error
 	buf     *buffer
 
-	paramsAt, nameAt span // where Params and the raw name of a tools/call stand in Body
+	found [numFields]span // where members stand in Body; of a message that was understood
 }
 
 // Release gives the body's memory back. Body and Params are nil afterwards. Readers from Open stay good: the memory

@@ -97,7 +97,7 @@ func (c *Call) shape(s *scanner) *fault.Error {
 	} else {
 		c.Method = string(name)
 	}
-	c.Params, c.paramsAt = params, s.found[msgParams]
+	c.Params, c.found = params, s.found
 	c.Kind = Notification
 	if c.ID != nil {
 		c.Kind = Request
@@ -127,9 +127,6 @@ func (c *Call) readTarget(s *scanner) *fault.Error {
 		return malformed(CodeInvalidParams, what+" must be a string, not empty, not too long, without control characters")
 	}
 	c.Target = string(target)
-	if m.mirror == paramName {
-		c.nameAt = s.found[paramName]
-	}
 	return nil
 }
 

@@ -1,7 +1,8 @@
 package mcp
 
-// A Watcher learns what became of a call from the bytes of the answer, as they pass. It keeps none of them: between
-// two pieces it knows what is open, which member is being read and how far, and what it has found.
+// A Watcher learns what became of a call from the bytes of the answer, as they pass. It keeps none of them, unless Keep
+// asks for the beginning of the response: between two pieces it knows what is open, which member is being read and how
+// far, and what it has found.
 //
 // The whole answer is checked to be JSON (RFC 8259; but not to be UTF-8), because an outcome is told only of what a
 // client can read. Few members matter, each by its exact name and at its own level only: error, result and method of
@@ -25,7 +26,7 @@ type Outcome struct {
 }
 
 // Watcher sees the bytes of one answer pass. It is made by NewWatcher and used by one goroutine at a time. It holds no
-// memory but its own, under 200 bytes.
+// memory but its own, under 200 bytes, and what Keep and Guard ask for.
 type Watcher struct {
 	message gist // the JSON body, or the data of the event that has begun
 
@@ -33,6 +34,12 @@ type Watcher struct {
 	place  uint8 // in a stream: where in the line, as an index in lineForm; notData
 	cr     bool  // the last byte was a CR, so a LF belongs to it
 	worst  Outcome
+
+	numbered bool // an event had an id, or a time to come back
+	blind    bool // nothing is known of what passes
+
+	kept  *excerpt // nil: nothing of the answer is kept, and each message of a stream counts
+	guard *guard   // nil: whatever passes may pass
 }
 
 // NewWatcher gives a Watcher of a stream of server-sent events, or of a JSON body.
@@ -41,8 +48,9 @@ func NewWatcher(stream bool) *Watcher { return &Watcher{stream: stream} }
 // Outcome is the outcome of what has passed so far.
 //
 // A JSON body has one when it is whole. It is OutcomeUnknown where the body is cut off, is no JSON object, has data
-// after it, or nests deeper than 256. A stream has the worst of its events' outcomes, and the first of equals, such as
-// two errors; an event counts when the blank line that ends it has passed, whatever its name is.
+// after it, or nests deeper than 256. In a stream an event counts when the blank line that ends it has passed, whatever
+// its name is. Where Keep was called, the outcome is that of the response; else it is the worst of the events' outcomes,
+// and the first of equals, such as two errors.
 //
 // An error that is not null makes a message an error, and next to it isError makes it a tool's failure, whatever else it
 // has. Any other result counts only where there is no method, which would make a request or a notification of it. Where
@@ -54,10 +62,22 @@ func (w *Watcher) Outcome() Outcome {
 	return w.message.outcome()
 }
 
-// Write takes the next bytes of the answer. It allocates nothing, and keeps nothing of p.
+// Resumable says whether a stream had an event with an id, or said when to come back (fields id and retry): a client may
+// ask for the rest of it then, so that a response which is missing here may come elsewhere.
+func (w *Watcher) Resumable() bool { return w.numbered }
+
+// Blind has the Watcher forget what it saw, because the rest could not be read: it knows nothing of the answer, not even
+// that there is no response in it.
+func (w *Watcher) Blind() { *w = Watcher{stream: w.stream, blind: true} }
+
+// Blinded says whether Blind was called.
+func (w *Watcher) Blinded() bool { return w.blind }
+
+// Write takes the next bytes of the answer. It keeps nothing of p, and allocates nothing but what Keep asks for, and a
+// name with escapes that Guard looks at.
 func (w *Watcher) Write(p []byte) {
 	if !w.stream {
-		w.message.write(p)
+		w.pass(p)
 		return
 	}
 	for len(p) > 0 {
@@ -75,6 +95,18 @@ func (w *Watcher) Write(p []byte) {
 		w.cr = p[i] == '\r'
 		w.endOfLine()
 		p = p[i+1:]
+	}
+}
+
+// pass has the message take its next bytes.
+func (w *Watcher) pass(p []byte) {
+	switch {
+	case w.guard != nil:
+		w.guard.write(w, p)
+	case w.kept == nil || w.kept.found:
+		w.message.write(p)
+	default:
+		w.kept.write(&w.message, p)
 	}
 }
 
@@ -100,25 +132,30 @@ func (w *Watcher) partOfLine(p []byte) {
 		case p[0] == lineForm[w.place]:
 			p = p[1:]
 			if w.place++; w.place == atSpace {
-				w.message.write(lineFeed)
+				w.pass(lineFeed)
 			}
 		case w.place == 0:
 			w.place = atField
 		case w.place == atSpace:
 			w.place = inData
 		default:
+			w.numbered = w.numbered || w.place == atField && (p[0] == 'i' || p[0] == 'r')
 			w.place = notData
 		}
 	}
 	if w.place == inData {
-		w.message.write(p)
+		w.pass(p)
 	}
 }
 
 // endOfLine ends the event where the line was empty.
 func (w *Watcher) endOfLine() {
 	if w.place == 0 || w.place == atField {
-		if o := w.message.outcome(); o.Kind > w.worst.Kind {
+		o := w.message.outcome()
+		switch {
+		case w.kept == nil && o.Kind > w.worst.Kind:
+			w.worst = o
+		case w.kept != nil && !w.kept.found && w.kept.end(&w.message):
 			w.worst = o
 		}
 		w.message = gist{}
@@ -134,6 +171,7 @@ const (
 	memberResult
 	memberError
 	memberMethod
+	memberID
 	memberIsError
 	memberCode
 )
@@ -198,6 +236,7 @@ var (
 	packedResult  = pack("result")
 	packedError   = pack("error")
 	packedMethod  = pack("method")
+	packedID      = pack("id")
 	packedIsError = pack("isError")
 	packedCode    = pack("code")
 )
@@ -211,6 +250,8 @@ func (g *gist) spelled() member {
 		return memberError
 	case g.depth == messageDepth && g.spelt == packedMethod:
 		return memberMethod
+	case g.depth == messageDepth && g.spelt == packedID:
+		return memberID
 	case g.depth == resultDepth && g.parent == memberResult && g.spelt == packedIsError:
 		return memberIsError
 	case g.depth == resultDepth && g.parent == memberError && g.spelt == packedCode:

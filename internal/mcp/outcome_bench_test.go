@@ -13,18 +13,21 @@ func answerText(s string) []byte {
 }
 
 // benchmarkWatch gives answer to a Watcher in pieces of the size that the gateway copies in.
-func benchmarkWatch(b *testing.B, stream bool, answer []byte) {
+func benchmarkWatch(b *testing.B, stream, guard bool, answer []byte) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(answer)))
 	for b.Loop() {
 		w := mcp.NewWatcher(stream)
+		if guard {
+			w.Guard()
+		}
 		for p := answer; len(p) > 0; {
 			n := min(len(p), 32<<10)
 			w.Write(p[:n])
 			p = p[n:]
 		}
-		if w.Outcome().Kind != mcp.OutcomeResult {
-			b.Fatal(w.Outcome())
+		if w.Outcome().Kind != mcp.OutcomeResult || w.Refusal() != nil {
+			b.Fatal(w.Outcome(), w.Refusal())
 		}
 	}
 }
@@ -47,14 +50,17 @@ func BenchmarkWatch(b *testing.B) {
 		"Pretty100K": rows("\n      {\n        \"id\": 12345,\n        \"name\": \"a-bucket\",\n" +
 			"        \"size\": 10.5,\n        \"open\": true\n      }"),
 	} {
-		b.Run(name, func(b *testing.B) { benchmarkWatch(b, false, answer) })
+		b.Run(name, func(b *testing.B) { benchmarkWatch(b, false, false, answer) })
+		if name != "Nested500K" { // a list, which a Guard stops
+			b.Run(name+"/Guard", func(b *testing.B) { benchmarkWatch(b, false, true, answer) })
+		}
 		if name == "Text100K" || name == "Nested500K" {
 			b.Run(name+"/Stream", func(b *testing.B) {
-				benchmarkWatch(b, true, []byte("event: message\nid: 1\ndata: "+string(answer)+"\n\n"))
+				benchmarkWatch(b, true, false, []byte("event: message\nid: 1\ndata: "+string(answer)+"\n\n"))
 			})
 		}
 	}
 	b.Run("Notices/Stream", func(b *testing.B) {
-		benchmarkWatch(b, true, []byte(strings.Repeat("event: message\ndata: "+notice+"\n\n", 1000)+"data: {\"result\":{}}\n\n"))
+		benchmarkWatch(b, true, false, []byte(strings.Repeat("event: message\ndata: "+notice+"\n\n", 1000)+"data: {\"result\":{}}\n\n"))
 	})
 }

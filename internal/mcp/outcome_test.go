@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -316,6 +317,46 @@ func TestOutcomeOfListsInAnyPieces(t *testing.T) {
 				t.Errorf("stream: %+v, want %+v", got, test.want)
 			}
 		}
+	}
+}
+
+// TestTheResponseCounts: with Keep the outcome of a stream is that of the message which answers the request.
+func TestTheResponseCounts(t *testing.T) {
+	const (
+		foreign  = `data: {"jsonrpc":"2.0","id":99,"error":{"code":-1,"message":""}}` + "\n\n"
+		nobodys  = `data: {"jsonrpc":"2.0","id":null,"error":{"code":-2,"message":""}}` + "\n\n"
+		asks     = `data: {"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{}}` + "\n\n"
+		answer   = `data: {"jsonrpc":"2.0","id":1,"result":{"isError":true}}` + "\n\n"
+		numbered = "id: 7\ndata:\n\n"
+		later    = "retry: 100\n\n"
+	)
+	for _, c := range []struct {
+		stream    string
+		want      mcp.OutcomeKind
+		resumable bool
+	}{
+		{foreign + answer, mcp.OutcomeToolError, false},
+		{answer + foreign, mcp.OutcomeToolError, false},
+		{foreign + nobodys + asks, mcp.OutcomeUnknown, false},
+		{numbered + asks, mcp.OutcomeUnknown, true},
+		{"\ufeff" + later, mcp.OutcomeUnknown, true},
+		{": id: 7\nevent: id\ndata: id: 7\n\n", mcp.OutcomeUnknown, false},
+	} {
+		for _, size := range []int{1, 7, 4096} {
+			w := mcp.NewWatcher(true)
+			w.Keep([]byte("1"), 0)
+			for piece := range slices.Chunk([]byte(c.stream), size) {
+				w.Write(piece)
+			}
+			if got := w.Outcome(); got.Kind != c.want || w.Resumable() != c.resumable || w.Response() != nil {
+				t.Errorf("%q in pieces of %d: %v, resumable %t, response %q", c.stream, size, got, w.Resumable(), w.Response())
+			}
+		}
+	}
+	w := mcp.NewWatcher(false)
+	w.Write([]byte(`{"jsonrpc":"2.0","id":1,"result":{}}`))
+	if w.Blind(); !w.Blinded() || w.Outcome().Kind != mcp.OutcomeUnknown {
+		t.Error("a blind watcher tells what it saw")
 	}
 }
 

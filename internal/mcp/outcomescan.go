@@ -52,20 +52,25 @@ type gist struct {
 // write takes the next bytes of the message.
 func (g *gist) write(p []byte) {
 	for i := 0; i < len(p); {
-		switch g.step {
-		case inString:
-			i = g.readString(p, i)
-		case inName:
-			i = g.readName(p, i)
-		case inWord:
-			i = g.readWord(p, i)
-		case inNumber:
-			i = g.readNumber(p, i)
-		case noJSON:
-			return
-		default:
-			i = g.readTokens(p, i)
-		}
+		i = g.next(p, i)
+	}
+}
+
+// next takes the next bytes of one step.
+func (g *gist) next(p []byte, i int) int {
+	switch g.step {
+	case inString:
+		return g.readString(p, i)
+	case inName:
+		return g.readName(p, i)
+	case inWord:
+		return g.readWord(p, i)
+	case inNumber:
+		return g.readNumber(p, i)
+	case noJSON:
+		return len(p)
+	default:
+		return g.readTokens(p, i)
 	}
 }
 

@@ -22,8 +22,7 @@ const (
 	HeaderMethod    = "Mcp-Method"
 	HeaderName      = "Mcp-Name"
 	HeaderLastEvent = "Last-Event-Id"
-	// ParamPrefix begins the headers that mirror tool arguments. Only the backend knows a tool's schema, so they are
-	// passed on unread (2026-07-28, "Server Behavior for Custom Headers").
+	// ParamPrefix begins the headers that mirror tool arguments (2026-07-28, "Custom Headers from Tool Parameters").
 	ParamPrefix = "Mcp-Param-"
 )
 
@@ -72,8 +71,11 @@ const (
 	MethodTasksCancel   = "tasks/cancel"
 )
 
-// metaVersion is the member of params._meta that claims a protocol version.
-const metaVersion = "io.modelcontextprotocol/protocolVersion"
+// Members of params._meta: the protocol version that a request claims, and what the client calls itself.
+const (
+	metaVersion    = "io.modelcontextprotocol/protocolVersion"
+	metaClientInfo = "io.modelcontextprotocol/clientInfo"
+)
 
 // method is what the reader knows about one JSON-RPC method.
 type method struct {

@@ -11,21 +11,47 @@ import (
 // before it still give the old one. A client's Mcp-Name header is the caller's to replace. On any other call, and
 // after Release, it does nothing. name must be UTF-8.
 func (c *Call) Retarget(name string) {
-	if c.Method != MethodToolsCall || c.buf == nil || c.nameAt.to == 0 {
+	if c.Method != MethodToolsCall || c.found[paramName].to == 0 {
 		return
 	}
 	var room [128]byte
-	quoted := appendQuoted(room[:0], name)
-	head, tail := c.Body[:c.nameAt.from], c.Body[c.nameAt.to:]
-	b := newBuffer(len(head) + len(quoted) + len(tail))
-	b.data = append(append(append(b.data, head...), quoted...), tail...)
-	end := c.nameAt.from + uint32(len(quoted))
-	c.paramsAt.to += end - c.nameAt.to // may wrap around, and back
-	c.nameAt.to = end
+	if c.replace(paramName, appendQuoted(room[:0], name)) {
+		c.Target = name
+	}
+}
+
+// DropBaggage empties params._meta.baggage (W3C Baggage), where a client's own services keep what they know of a user:
+// it is not for others. It is an empty string then, and every other byte stays, as Retarget does it.
+func (c *Call) DropBaggage() {
+	if raw := c.raw(metaBaggage); raw != nil && string(raw) != `""` {
+		c.replace(metaBaggage, []byte(`""`))
+	}
+}
+
+// replace puts a value in the place of another one; it is false after Release.
+func (c *Call) replace(f field, value []byte) bool {
+	if c.buf == nil {
+		return false
+	}
+	at := c.found[f]
+	head, tail := c.Body[:at.from], c.Body[at.to:]
+	b := newBuffer(len(head) + len(value) + len(tail))
+	b.data = append(append(append(b.data, head...), value...), tail...)
+	longer := at.from + uint32(len(value)) - at.to // may wrap around, and back
+	for i := range c.found {
+		x := &c.found[i]
+		if x.from >= at.to {
+			x.from += longer
+		}
+		if x.to >= at.to {
+			x.to += longer
+		}
+	}
 	c.buf.drop()
-	c.buf, c.Body, c.Target = b, b.data, name
-	c.Params = b.data[c.paramsAt.from:c.paramsAt.to:c.paramsAt.to]
+	c.buf, c.Body = b, b.data
+	c.Params = c.raw(msgParams)
 	c.Hash = hexHash(c.Body)
+	return true
 }
 
 // hexHash is the hex SHA-256 of body.

@@ -77,6 +77,9 @@ func retargeted(t *testing.T, c *mcp.Call, head, tail, name string) {
 	if sent, err := io.ReadAll(c.Open()); err != nil || !bytes.Equal(sent, c.Body) {
 		t.Errorf("Open gives %q (%v)", sent, err)
 	}
+	if args := members(c.Params, true)["arguments"]; !bytes.Equal(args, c.Arguments()) {
+		t.Errorf("arguments %q, want %q", c.Arguments(), args)
+	}
 	if params := members(c.Body, true)["params"]; !bytes.Equal(params, c.Params) {
 		t.Errorf("params %s, want %s", c.Params, params)
 	}
@@ -106,6 +109,27 @@ func TestRetargetLeavesOtherCallsAlone(t *testing.T) {
 	c.Release()
 	if c.Retarget("b"); c.Body != nil || c.Target != "a" {
 		t.Errorf("after Release: %+v", c)
+	}
+}
+
+// TestDropBaggage: only that value changes, and it is emptied wherever it stands in a message.
+func TestDropBaggage(t *testing.T) {
+	const head, tail = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"_meta":{"traceparent":"x","baggage" : `, ` ,"a":{"baggage":"b"}},"name":"n","arguments":{"baggage":"c"}}}`
+	for _, value := range []string{`"user=ann"`, `""`, `{"user":"ann"}`, `null`, `"` + strings.Repeat("x", 9000) + `"`} {
+		c, err := read(t, post(head+value+tail), mcp.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.DropBaggage()
+		if want := head + `""` + tail; string(c.Body) != want || c.Hash != hash([]byte(want)) || c.Target != "n" || string(c.Arguments()) != `{"baggage":"c"}` {
+			t.Errorf("%.80s: %s, hash %s, arguments %s", value, c.Body, c.Hash, c.Arguments())
+		}
+		c.Retarget("another")
+		if !strings.Contains(string(c.Body), `"baggage" : "" ,`) || !strings.Contains(string(c.Body), `"name":"another"`) {
+			t.Errorf("%s", c.Body)
+		}
+		c.Release()
+		c.DropBaggage() // does nothing
 	}
 }
 

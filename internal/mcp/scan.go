@@ -37,12 +37,22 @@ const (
 	paramName
 	paramURI
 	paramTaskID
-	paramMeta
+	paramArguments
+	paramClientName // within params.clientInfo
+	paramClientVersion
+	paramNotifications
 	metaProtocol
+	metaTraceParent
+	metaTraceState
+	metaBaggage
+	metaClient
+	metaClientName // within metaClient
+	metaClientVersion
+	subscribed // params.notifications.resourceSubscriptions
 	numFields
 )
 
-// level is where an object stands: names mean something at the first three only.
+// level is where an object stands: names mean something at all but the first.
 type level uint8
 
 const (
@@ -50,6 +60,9 @@ const (
 	inMessage
 	inParams
 	inMeta
+	inNotifications
+	inParamsClient
+	inMetaClient
 )
 
 // span is a half-open range of bytes. A found value is never empty, so the zero span means absent.

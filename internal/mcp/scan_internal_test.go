@@ -28,7 +28,7 @@ func TestFold(t *testing.T) {
 			}
 		}
 	}
-	for _, list := range []protocolNames{messageNames, paramsNames, resultName, resultNames, itemNames, annotationNames} {
+	for _, list := range []protocolNames{messageNames, paramsNames, notificationsNames, resultName, resultNames, itemNames, annotationNames} {
 		for folded, name := range list {
 			if len(folded) > maxName || len(name) != len(folded) {
 				t.Errorf("%q: raise maxName", name)

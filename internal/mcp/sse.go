@@ -24,7 +24,7 @@ var (
 // Stream gives what the client reads instead of a stream of events, each as soon as the remote has ended it. The
 // events pass as they were but for the data that Message changes. Of an event that is not understood only comments,
 // id and retry pass, so that the client can resume after it. An event without data, or with none but an empty line,
-// passes. An event that is larger than MaxEvent ends the stream with an error; one without an end is dropped.
+// passes, unless it has fields that nobody knows and a line of the stream has ended with a CR alone. An event that is larger than MaxEvent ends the stream with an error; one without an end is dropped.
 //
 // The reader has Wait, which waits for the body where that can be waited for; until then it holds no memory but for
 // an event that has begun. Close may be called while Read runs.
@@ -50,6 +50,7 @@ type eventStream struct {
 	pos    int     // what was not looked at yet
 	begun  bool    // the first unit has passed
 	cr     bool    // the last byte that was looked at is a CR, so a LF belongs to it
+	lone   bool    // some line has ended with a CR alone
 	err    error   // of the body; nothing is read after it
 }
 
@@ -154,7 +155,7 @@ func (s *eventStream) whole() (end int, event bool) {
 	data := s.in.data
 	if s.cr && s.pos < len(data) {
 		s.cr = false
-		if data[s.pos] == '\n' {
+		if s.lone = s.lone || data[s.pos] != '\n'; data[s.pos] == '\n' {
 			s.pos++
 			if s.line = s.pos; s.unit == s.pos-1 {
 				return s.pos, false // the rest of what has passed
@@ -176,7 +177,7 @@ func (s *eventStream) whole() (end int, event bool) {
 		s.pos = i + 1
 		if s.cr = data[i] == '\r'; s.cr && s.pos < len(data) {
 			s.cr = false
-			if data[s.pos] == '\n' {
+			if s.lone = s.lone || data[s.pos] != '\n'; data[s.pos] == '\n' {
 				s.pos++
 			}
 		}
@@ -247,6 +248,7 @@ func lines(event []byte, first bool, yield func(kind lineKind, value, whole []by
 func (s *eventStream) judge(event []byte) (changed bool) {
 	d := dataOf(event, !s.begun)
 	defer d.drop()
+	d.doubtful = d.doubtful || d.unknown && s.lone
 	if len(d.text) == 0 && !d.doubtful {
 		return false
 	}
@@ -266,7 +268,7 @@ func (s *eventStream) judge(event []byte) (changed bool) {
 	s.edited = newBuffer(len(event) + len(room.data)/8 + slack)
 	if err != nil || d.doubtful {
 		s.filter.Withheld++
-		s.edited.set(appendWithheld(s.edited.data, event, !s.begun))
+		s.edited.set(appendWithheld(s.edited.data, event, !s.begun, s.lone))
 	} else {
 		s.edited.set(appendEdited(s.edited.data, event, room.data, !s.begun))
 	}
@@ -278,6 +280,10 @@ type eventData struct {
 	text     []byte
 	joined   *buffer // that text stands in; nil where it is a window on the event
 	doubtful bool    // some reader could find other data in the event
+
+	// It has a field that the specification does not have. To who does not know that a CR alone ends a line, such a line
+	// after one is more of the line before: of data, be it of an event before.
+	unknown bool
 }
 
 func (d *eventData) drop() {
@@ -287,8 +293,8 @@ func (d *eventData) drop() {
 }
 
 func dataOf(event []byte, first bool) (d eventData) {
-	count, unknown, cr := 0, false, false
-	lines(event, first, func(kind lineKind, value, whole []byte) {
+	count := 0
+	lines(event, first, func(kind lineKind, value, _ []byte) {
 		switch kind {
 		case dataLine:
 			if count++; count == 1 {
@@ -304,12 +310,9 @@ func dataOf(event []byte, first bool) (d eventData) {
 		case nearlyData:
 			d.doubtful = true
 		case unknownField:
-			unknown = true
+			d.unknown = true
 		}
-		cr = cr || kind != blankLine && whole[len(whole)-1] == '\r'
 	})
-	// To who does not know that CR ends a line, an unknown field after it is more of the line before.
-	d.doubtful = d.doubtful || count > 0 && unknown && cr
 	return d
 }
 
@@ -333,12 +336,19 @@ func appendEdited(dst, event, data []byte, first bool) []byte {
 	return dst
 }
 
-// appendWithheld appends what passes of an event that is not understood.
-func appendWithheld(dst, event []byte, first bool) []byte {
+// appendWithheld appends what passes of an event that is not understood. With cr a CR may stand before it. Where a LF
+// comes to stand behind a CR, which would make one end of a line of them, the blank line gets a CR of its own.
+func appendWithheld(dst, event []byte, first, cr bool) []byte {
 	lines(event, first, func(kind lineKind, _, whole []byte) {
-		if kind == commentLine || kind == idLine || kind == blankLine {
-			dst = append(dst, whole...)
+		switch {
+		case kind == commentLine || kind == idLine:
+			cr = whole[len(whole)-1] == '\r'
+		case kind != blankLine:
+			return
+		case cr && whole[0] == '\n':
+			dst = append(dst, '\r')
 		}
+		dst = append(dst, whole...)
 	})
 	return dst
 }

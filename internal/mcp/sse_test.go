@@ -1,6 +1,7 @@
 package mcp_test
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -52,7 +53,11 @@ func TestStream(t *testing.T) {
 		{"words", "event: endpoint\ndata: /messages\n\n", "\n", 1},
 		{"data in another case", "DATA: " + hiddenList + "\nid: 7\n\n", "id: 7\n\n", 1},
 		{"data after a space", " data : " + hiddenList + "\nid: 7\n\n", "id: 7\n\n", 1},
-		{"CR that only some take for an end", "data: {\"id\":1,\r\"result\":{\"tools\":[{\"name\":\"x\"}]}}\rdata: \"error\":{}}\n\n", "\n", 1},
+		{"CR that only some take for an end", "data: {\"id\":1,\r\"result\":{\"tools\":[{\"name\":\"x\"}]}}\rdata: \"error\":{}}\n\n", "\r\n", 1},
+		{"the same in two events", "data: \r\r{\"id\":1,\"result\":{\"tools\":[{\"name\":\"x\"}]}}\n\nid: 7\n\n", "data: \r\r\r\nid: 7\n\n", 1},
+		{"the same after a comment", "data:\r\r: c\r\t" + hiddenList + "\n\n", "data:\r\r: c\r\r\n", 1},
+		{"a comment between what is dropped", "x\r: c\rx\n\nid: 7\n\n", ": c\r\r\nid: 7\n\n", 1},
+		{"a field of the future, and a CR long after", "future: x\n\ndata: " + notice + "\r\rid: 7\n\n", "", 0},
 		{"no end", "data: " + notice + "\n\nid: 7\ndata: " + hiddenList + "\n", "data: " + notice + "\n\n", 0},
 		{"no end of a comment", ": a\n: b", ": a\n", 0},
 		{"nothing", "", "", 0},
@@ -190,13 +195,14 @@ func TestStreamBoundsEvents(t *testing.T) {
 // event is one event as the naive parser finds it.
 type event struct {
 	data, id, retry []string
-	odd             bool // it has fields that the specification does not have
+	odd             bool // it has fields that the specification does not have, and others take a CR for no end of a line
 }
 
 // naive parses a whole stream as the specification puts it, line by line. An event that is not ended is dropped, with
 // the comments in it.
 func naive(text string) (events []event, comments []string) {
 	text = strings.TrimPrefix(text, "\ufeff")
+	lone := strings.Contains(strings.ReplaceAll(text, "\r\n", ""), "\r")
 	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
 	all := strings.Split(text, "\n")
 	var e event
@@ -222,7 +228,7 @@ func naive(text string) (events []event, comments []string) {
 		case name == "retry":
 			e.retry = append(e.retry, value)
 		case name != "event":
-			e.odd = true
+			e.odd = lone
 		}
 		started = true
 	}
@@ -251,13 +257,39 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// lineFeeds parses a stream as those do who take a LF, and a CR before it, for the only end of a line: the data of each
+// event, and of one that is not ended.
+func lineFeeds(text string) (events [][]string) {
+	var data []string
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+		switch name, value, _ := strings.Cut(line, ":"); {
+		case line == "":
+			events, data = append(events, data), nil
+		case name == "data":
+			data = append(data, value)
+		}
+	}
+	return append(events, data)
+}
+
+// notVisibleByLineFeeds checks that who reads in that way finds no item that is hidden.
+func notVisibleByLineFeeds(t *testing.T, out string) {
+	for _, data := range lineFeeds(out) {
+		if msg := []byte(strings.Join(data, "\n")); json.Valid(msg) {
+			notVisible(t, msg, false)
+		}
+	}
+}
+
 // FuzzSSE: in whatever pieces a stream arrives, the client reads the same; and that is, event by event, what Message
-// makes of the data, with nothing else lost or added.
+// makes of the data, with nothing else lost or added. Who ends lines elsewhere finds no item that is hidden either.
 func FuzzSSE(f *testing.F) {
 	for _, in := range []string{
 		"event: message\nid: 7\ndata: " + hiddenList + "\n\n", ": c\r\n\r\ndata:" + notice + "\r\ndata: \r\n\r\n", "data: {\rdata: }\r\r\n\n",
 		"\ufeffdata: " + hiddenList + "\n\n\n", "\xef\xbb", "id: 1\ndata:\n\ndata: x\nid: 2\n\ndata: y", "Data: " + hiddenList + "\n\n", "retry: 1\r: c\r\r", "data: [\n:\n\n",
 		"data: " + strings.Replace(hiddenList, ",", ",\ndata: ", 3) + "\r\r\n\r\n", "data\ndata\n\n", "x: y\rdata: " + emptyList + "\n\n", "data: " + emptyList + "\nx\n\n",
+		"data: \r\r" + hiddenList + "\n\n", "data:\r\r\t" + hiddenList + "\n\n", "data: \r: x\r\r" + hiddenList + "\n\n", "data\r\rx\n\n", "x\r:\rx\n\n",
 	} {
 		f.Add(in, []byte{})
 		f.Add(in, []byte{2, 0, 7})
@@ -273,6 +305,7 @@ func FuzzSSE(f *testing.F) {
 		if other, err := stream(&parts, &pieces{in: in, lengths: lengths}); err != nil || other != got || parts.Withheld != whole.Withheld {
 			t.Errorf("in pieces %q (%v), whole %q", other, err, got)
 		}
+		notVisibleByLineFeeds(t, got)
 		before, comments := naive(in)
 		after, others := naive(got)
 		if len(before) != len(after) || !slices.Equal(comments, others) {

@@ -100,6 +100,9 @@ var (
 	paramsNames = names("_meta", "name", "arguments", "uri", "cursor", "ref", "argument", "context", "level",
 		"protocolVersion", "capabilities", "clientInfo", "requestId", "reason", "progressToken", "progress", "total",
 		"message", "inputResponses", "requestState", "notifications", "task", "taskId")
+
+	// Of params.notifications those that name something; the others say yes or no.
+	notificationsNames = names("resourceSubscriptions")
 )
 
 // maxName is longer than any protocol name is when it is folded.
@@ -151,38 +154,45 @@ const (
 // know says what the member called name is, and where an object that is its value stands. It notes a flaw when the
 // name is a protocol name but for its case, or could be one to a reader that stops at NUL.
 func (s *scanner) know(at level, name []byte) (field, level) {
-	var exact string
+	var f field
+	next, like := inside, protocolNames(nil)
 	switch at {
-	case inMeta:
-		if string(name) == metaVersion {
-			return metaProtocol, inside
-		}
-		return noField, inside
 	case inMessage:
-		exact = messageNames.meant(name)
-	default:
-		exact = paramsNames.meant(name)
+		f, next = messageField(name)
+		like = messageNames
+	case inParams:
+		f, next = paramsField(name)
+		like = paramsNames
+	case inNotifications:
+		if string(name) == "resourceSubscriptions" {
+			f = subscribed
+		}
+		like = notificationsNames
+	case inMeta:
+		return metaField(name)
+	case inParamsClient:
+		return clientField(name, paramClientName, paramClientVersion), inside
+	case inMetaClient:
+		return clientField(name, metaClientName, metaClientVersion), inside
 	}
-	if exact == "" {
+	if f != noField {
+		return f, next
+	}
+	switch exact := like.meant(name); {
+	case exact == "":
 		if bytes.IndexFunc(name, unicode.IsControl) >= 0 {
 			s.blemish(flawControl)
 			s.noID = s.noID || at == inMessage
 		}
-		return noField, inside
-	}
-	if string(name) != exact {
+	case string(name) != exact:
 		s.blemish(flawCase)
 		s.noID = s.noID || exact == "id"
-		return noField, inside
 	}
-	if at == inMessage {
-		return messageField(exact)
-	}
-	return paramsField(exact)
+	return noField, next
 }
 
-func messageField(name string) (field, level) {
-	switch name {
+func messageField(name []byte) (field, level) {
+	switch string(name) {
 	case "jsonrpc":
 		return msgVersion, inside
 	case "id":
@@ -193,22 +203,54 @@ func messageField(name string) (field, level) {
 		return msgParams, inParams
 	case "result":
 		return msgResult, inside
-	default:
+	case "error":
 		return msgError, inside
 	}
+	return noField, inside
 }
 
-func paramsField(name string) (field, level) {
-	switch name {
+func paramsField(name []byte) (field, level) {
+	switch string(name) {
 	case "name":
 		return paramName, inside
 	case "uri":
 		return paramURI, inside
 	case "taskId":
 		return paramTaskID, inside
+	case "arguments":
+		return paramArguments, inside
+	case "clientInfo":
+		return noField, inParamsClient
+	case "notifications":
+		return paramNotifications, inNotifications
 	case "_meta":
-		return paramMeta, inMeta
-	default:
-		return noField, inside
+		return noField, inMeta
 	}
+	return noField, inside
+}
+
+func metaField(name []byte) (field, level) {
+	switch string(name) {
+	case metaVersion:
+		return metaProtocol, inside
+	case metaClientInfo:
+		return metaClient, inMetaClient
+	case "traceparent":
+		return metaTraceParent, inside
+	case "tracestate":
+		return metaTraceState, inside
+	case "baggage":
+		return metaBaggage, inside
+	}
+	return noField, inside
+}
+
+func clientField(name []byte, itsName, itsVersion field) field {
+	switch string(name) {
+	case "name":
+		return itsName
+	case "version":
+		return itsVersion
+	}
+	return noField
 }

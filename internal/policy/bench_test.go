@@ -3,6 +3,7 @@ package policy_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/rolegate/rolegate/internal/policy"
@@ -79,6 +80,22 @@ func BenchmarkDecideList(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Decide(who, q)
+	}
+}
+
+// BenchmarkQueries is the cost of finding what of a call is to be decided.
+func BenchmarkQueries(b *testing.B) {
+	p := mixed(b, "mixed", 10)
+	for name, size := range map[string]int{"1KiB": 1 << 10, "100KiB": 100 << 10} {
+		b.Run(name, func(b *testing.B) {
+			c := message(b, request("tools/call", `{"name": "tool-8", "arguments": {"code": "`+strings.Repeat("x", size)+`", "n": 3}}`))
+			b.ReportAllocs()
+			for b.Loop() {
+				if queries, err := p.Queries(c); err != nil || queries[0].Args == nil {
+					b.Fatal(queries, err)
+				}
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 	"strconv"
@@ -24,29 +25,40 @@ import (
 func (p *Policies) Decide(who *Principal, q Query) Decision {
 	f := borrow(p, p.own(who), q)
 	defer f.giveBack()
+	if d, decided := f.gather(); decided {
+		return d
+	}
+	return f.decide()
+}
+
+// gather finds what the query is about, and its arguments; it gives the decision where that is all there is to it.
+func (f *facts) gather() (d Decision, decided bool) {
+	p, q := f.p, f.q
 	i, known := kindOf(q.Method)
 	switch {
 	case known:
-		f.kind, f.action, f.resource = &kinds[i], kinds[i].action, kinds[i].uid(q.Target)
+		f.number, f.kind, f.action, f.resource = i, &kinds[i], kinds[i].action, kinds[i].uid(q.Target)
 		_, static := p.static[f.resource]
 		f.ours = !static
 	case namesKind(actionUID(q.Method)):
-		return Decision{} // no method is called so, and what a policy says of the action is not meant for it
+		return Decision{}, true // no method is called so, and what a policy says of the action is not meant for it
 	default:
 		f.action, f.resource = actionUID(q.Method), p.self
 	}
 	if len(q.Args) > 0 && p.reads.arguments() {
 		if err := arguments(q.Args, p.reads.argument, f.put); err != nil {
-			return Decision{Errors: []Found{{Message: "read arguments: " + err.Error()}}}
+			return Decision{Errors: []Found{{Message: "read arguments: " + err.Error()}}}, true
 		}
 	}
-	var s result
-	if known {
-		s = f.judge(p.selections[i], f.who.alive[i]())
-	} else {
-		s = f.judgeOther()
+	return Decision{}, false
+}
+
+// decide judges what was gathered.
+func (f *facts) decide() Decision {
+	if f.kind == nil {
+		return f.p.conclude(f.who, f.judgeOther())
 	}
-	return p.conclude(f.who, s)
+	return f.p.conclude(f.who, f.judge(f.p.selections[f.number], f.who.alive[f.number]()))
 }
 
 // result is what policies say of a query, by their indexes in order.
@@ -281,7 +293,7 @@ func (p *Policies) Authorize(who *Principal, q Query) (Decision, error) {
 	}
 	what, name := "method", q.Method
 	if i, ok := kindOf(q.Method); ok {
-		what, name = kinds[i].word, q.Target
+		what, name = kinds[i].word, cmp.Or(q.Called, q.Target)
 	}
 	words := "policy refuses " + what + " " + quote(name)
 	if len(d.Scopes) > 0 {

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/rolegate/rolegate/internal/fault"
 )
 
 // policy is one policy that was parsed.
@@ -118,6 +121,11 @@ func parseOne(s statement) (policy, *wrong) {
 func (p *policy) annotations() []wrong {
 	var mistakes []wrong
 	all := p.cedar.Annotations()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if meant := misspelt(string(name)); meant != "" {
+			mistakes = append(mistakes, wrong{p.source.find(string(name)).at() + "unknown annotation @" + string(name), "did you mean @" + meant + "? Any other name may stand for notes"})
+		}
+	}
 	if id, ok := all["id"]; ok && strings.TrimSpace(string(id)) == "" {
 		mistakes = append(mistakes, wrong{p.source.find("id").at() + "@id is empty", `name the policy: @id("name")`})
 	}
@@ -139,6 +147,19 @@ func (p *policy) annotations() []wrong {
 	slices.Sort(p.scopes)
 	p.scopes = slices.Compact(p.scopes)
 	return mistakes
+}
+
+// misspelt is the annotation that is meant by one that looks much like it; "" for any other. A permit with @scope would
+// ask for no scopes.
+func misspelt(name string) string {
+	switch folded := strings.ToLower(name); {
+	case name == "id" || name == "scopes":
+	case folded == "id":
+		return "id"
+	case distance(folded, "scopes") <= 2:
+		return "scopes"
+	}
+	return ""
 }
 
 // validScope says whether s is a scope token (RFC 6749, section 3.3).
@@ -253,9 +274,4 @@ func (s statement) before(line, column, text string) string {
 func (s statement) end() string { return s.tokens[len(s.tokens)-1].at() }
 
 // quote shows something of the user's: escaped, and cut where it is long.
-func quote(s string) string {
-	if len(s) > 80 {
-		s = strings.ToValidUTF8(s[:77], "") + "..."
-	}
-	return strconv.Quote(s)
-}
+func quote(s string) string { return fault.Quote(s) }

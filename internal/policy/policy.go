@@ -11,7 +11,6 @@
 package policy
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -46,6 +45,7 @@ type Query struct {
 	Target string // tool or prompt name, or URI
 	Args   []byte // raw JSON object of the arguments; nil for none
 	Hints  Hints  // of a tool
+	Called string // what the caller calls the target, for words to the caller; "" for the same
 }
 
 // Decision is the answer to a Query.
@@ -75,6 +75,8 @@ type Policies struct {
 	marks      marks
 	selections []*selection // of each kind
 	nobody     *Principal
+
+	readsHints bool
 }
 
 // New makes the policies of a proxy ready, or tells everything that is wrong with them, in the order of the document.
@@ -100,6 +102,7 @@ func New(a *config.Authz, proxy string) (*Policies, []Mistake) {
 	p.reads = readsOf(p.list)
 	for i := range p.list {
 		p.list[i].fast = faster(p.list[i].ast, p.self, p.marks)
+		p.readsHints = p.readsHints || p.list[i].hints
 		p.list[i].about, p.list[i].parts = p.tests(p.list[i].ast)
 	}
 	for i := range kinds {
@@ -119,13 +122,16 @@ func (p *Policies) All() []Found {
 }
 
 // ReadsHints says whether some policy looks at readOnlyHint, destructiveHint, idempotentHint or openWorldHint.
-func (p *Policies) ReadsHints() bool {
-	return slices.ContainsFunc(p.list, func(x policy) bool { return x.hints })
-}
+func (p *Policies) ReadsHints() bool { return p.readsHints }
 
-// ForbidReadsHints says whether some forbid does. Hints that are not known must then not be taken for absent ones.
-func (p *Policies) ForbidReadsHints() bool {
-	return slices.ContainsFunc(p.list, func(x policy) bool { return x.hints && x.forbid })
+// AsksScopes says whether some permit counts for tokens with certain scopes only.
+func (p *Policies) AsksScopes() bool {
+	for i := range p.list {
+		if len(p.list[i].scopes) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // byPlace orders mistakes as the texts stand in the document. The sort is stable: within a text the order stays.

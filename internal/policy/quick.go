@@ -41,6 +41,7 @@ type facts struct {
 	who      *Principal
 	q        Query
 	kind     *kind // nil for a method that is of no kind
+	number   int   // of kind, among kinds
 	action   types.EntityUID
 	resource types.EntityUID
 	ours     bool // no static entity adds to the resource

@@ -18,7 +18,8 @@ import (
 //
 // Checked: the type of every entity; every action, where one that is decided under another name, such as
 // Action::"tools/call", is a mistake too; every attribute of principal, resource and context, by its name. An attribute
-// of a static entity counts for entities of its type. Beside that Cedar's validator tells conditions that fail whatever
+// of a static entity counts for entities of its type. Checked too: whether a policy's parts fit each other (misfit.go).
+// Beside that Cedar's validator tells conditions that fail whatever
 // the call is (typecheck.go).
 //
 // Not checked: the names of claims and arguments, what is within them and of what type it is; comparisons with == of
@@ -53,13 +54,17 @@ func (p *Policies) check() []Mistake {
 	for i := range p.list {
 		x := &p.list[i]
 		told := map[string]bool{}
-		v.words(x.ast, func(spelled, what, mend string) {
+		t := func(spelled, what, mend string) {
 			if !told[what] {
 				told[what] = true
 				mistakes = append(mistakes, Mistake{x.found.Place, x.source.find(spelled).at() + what, mend})
 			}
-		})
+		}
+		v.words(x.ast, t)
 		if !redefined(p.static) {
+			if len(told) == 0 {
+				p.misfits(x.ast, t)
+			}
 			mistakes = append(mistakes, typecheck(x)...)
 		}
 	}
@@ -183,9 +188,30 @@ func (v *vocabulary) checkUID(uid types.EntityUID, t tell) {
 		t(id, "the action "+quote(id)+" never occurs", fmt.Sprintf("write Action::%q: that is what it is decided as", as))
 		return
 	}
-	if !strings.Contains(id, "/") { // any method may be named, also one that is not known yet
+	// Any method may be named, also one that is not known yet; but not one that looks much like a known one.
+	if meant := near(id); meant != "" {
+		t(id, "unknown action "+quote(id), "did you mean "+meant+"?")
+	} else if !strings.Contains(id, "/") {
 		t(id, "unknown action "+quote(id), didYouMean(id, v.actions))
 	}
+}
+
+// near is the action that is meant by a method's name with a slip in it; "" where it looks like none.
+func near(method string) string {
+	if !strings.Contains(method, "/") {
+		return ""
+	}
+	for _, known := range slices.Sorted(maps.Keys(decidedAs)) {
+		if distance(strings.ToLower(method), known) <= 2 {
+			return decidedAs[known]
+		}
+	}
+	for _, known := range slices.Sorted(maps.Keys(free)) {
+		if strings.Contains(known, "/") && distance(strings.ToLower(method), strings.ToLower(known)) <= 2 {
+			return known
+		}
+	}
+	return ""
 }
 
 func (v *vocabulary) checkType(entity types.EntityType, t tell) {

@@ -28,7 +28,7 @@ action "call_tool", "get_prompt", "read_resource" appliesTo {principal: Client, 
 var heeded = []string{"unexpected type: ", "wrong number of arguments ", "error during extension function argument validation: "}
 
 // plainer takes out of the validator's words what says nothing to the reader.
-var plainer = strings.NewReplacer("`", "", "<__cedar::internal::Any>", "", "error during extension function argument validation: ", "")
+var plainer = strings.NewReplacer("`", "", "__cedar::internal::AnyEntity", "an entity", "<__cedar::internal::Any>", "", "error during extension function argument validation: ", "")
 
 var validator = sync.OnceValues(func() (*validate.Validator, error) {
 	var s schema.Schema

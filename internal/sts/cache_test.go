@@ -178,6 +178,52 @@ func TestFailedRefreshBacksOff(t *testing.T) {
 	})
 }
 
+// TestFailedRefreshIsCounted: where credentials that are still good could not be refreshed, and only there: a failure
+// that a request waits for is that request's to tell.
+func TestFailedRefreshIsCounted(t *testing.T) {
+	away := always(503, refused("ServiceUnavailable", "later"))
+	for _, tc := range []struct {
+		name   string
+		answer func(int, url.Values) (int, string, error) // from the first lease on
+		at     time.Duration                              // when the user comes back
+		want   map[string]int
+	}{
+		{"it succeeds", nil, 55 * time.Minute, map[string]int{"miss": 1, "hit": 1, "refresh": 1}},
+		{"it fails", away, 55 * time.Minute, map[string]int{"miss": 1, "hit": 1, "refresh": 1, "refresh_failed": 1}},
+		{"it is refused", always(400, refused("AccessDenied", "no")), 55 * time.Minute, map[string]int{"miss": 1, "hit": 1, "refresh": 1, "refresh_failed": 1}},
+		{"nothing is due", away, 10 * time.Minute, map[string]int{"miss": 1, "hit": 1}},
+		{"the credentials have ended", away, 2 * time.Hour, map[string]int{"miss": 2}},
+		{"they end while STS is asked", func(int, url.Values) (int, string, error) {
+			time.Sleep(5 * time.Second)
+			return 400, refused("AccessDenied", "no"), nil
+		}, 59*time.Minute - time.Second, map[string]int{"miss": 1, "hit": 1, "refresh": 1}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fake{}
+				var mu sync.Mutex
+				events := make(map[string]int)
+				v := sts.New(sts.Options{Transport: f, OnCache: func(e string) {
+					mu.Lock()
+					defer mu.Unlock()
+					events[e]++
+				}})
+				lend(t, v, caller("u1"))
+				f.answer = tc.answer
+				time.Sleep(tc.at)
+				_, _, _ = v.Credentials(t.Context(), caller("u1"), grant()) // the events say how it went
+				time.Sleep(time.Minute)                                     // the flight lands, attempts included
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
+				if diff := cmp.Diff(tc.want, events); diff != "" {
+					t.Errorf("events (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
 // TestFloor: credentials are served until a minute before their end, and not a moment longer.
 func TestFloor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -149,6 +149,7 @@ func (v *Vault) launch(ctx context.Context, e *entry, c *token.Caller, g Grant, 
 		defer cancel()
 		f.lease, f.failure = v.assume(ctx, c.Subject.Token, g)
 		if e.land(f, time.Now()) {
+			v.onCache(eventRefreshFailed)
 			v.log.LogAttrs(ctx, slog.LevelWarn, "refresh of credentials failed, the ones at hand are served", f.failure.attrs(g)...)
 		}
 	}()

@@ -40,8 +40,9 @@ const (
 
 // Events of the cache that are not the Source of an answer.
 const (
-	eventRefresh = "refresh" // a lease is being refreshed ahead of its end
-	eventEvicted = "evicted" // an entry was dropped for want of room
+	eventRefresh       = "refresh"        // a lease is being refreshed ahead of its end
+	eventRefreshFailed = "refresh_failed" // that brought nothing, and the lease at hand is still good
+	eventEvicted       = "evicted"        // an entry was dropped for want of room
 )
 
 // Grant is what is asked for a caller.
@@ -68,7 +69,7 @@ type Options struct {
 	Transport  http.RoundTripper                  // what reaches STS; nil: one that honours HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE
 	Log        *slog.Logger                       // failures that no request sees; nil: nowhere
 	OnCall     func(code string, d time.Duration) // after each call of STS; code is "ok" or of a fixed set of failures; may be nil
-	OnCache    func(event string)                 // a Source, "refresh" or "evicted"; may be nil
+	OnCache    func(event string)                 // a Source, "refresh", "refresh_failed" or "evicted"; may be nil
 	MaxEntries int                                // keys remembered; default 10000
 	Timeout    time.Duration                      // of one flight, retries included; default 10s
 }

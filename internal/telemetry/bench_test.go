@@ -55,6 +55,7 @@ func BenchmarkSpan(b *testing.B) {
 			for b.Loop() {
 				s := tracing.Begin(time.Now(), telemetry.Remote{})
 				s.Step(telemetry.StepToken).End("")
+				s.Believe()
 				s.Adopt(telemetry.Remote{})
 				s.Step(telemetry.StepPolicy).End("")
 				s.Step(telemetry.StepSTS).End("")

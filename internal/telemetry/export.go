@@ -3,9 +3,7 @@ package telemetry
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 
@@ -31,53 +29,59 @@ const (
 	logs    = "logs"
 )
 
-// environment is the value of a variable; OpenTelemetry takes an empty one for none.
-func environment(name string) string { return strings.TrimSpace(os.Getenv(name)) }
-
-// setting is a variable for one signal, and where there is none the one for all.
-func setting(signal, name string) string {
-	if v := environment("OTEL_EXPORTER_OTLP_" + strings.ToUpper(signal) + "_" + name); v != "" {
-		return v
-	}
-	return environment("OTEL_EXPORTER_OTLP_" + name)
-}
-
 // target is where a signal is sent. What it leaves open the exporters read from the environment by themselves.
 type target struct {
-	url     string // "": what the environment names
+	url     string
 	grpc    bool
 	headers map[string]string // nil: those of the environment
-	tls     *tls.Config       // nil: that of the environment
+	tls     *tls.Config       // nil: that of Go
 }
 
-// target says where a signal is sent; false where it is not.
-func (o Options) target(signal string) (target, bool) {
+// target says where a signal is sent; false where it is not. An error is a variable that is asked for and can't be read:
+// whoever set it wants something else than what would be done without it.
+func (o Options) target(signal string) (to target, sent bool, err error) {
 	e := o.export()
 	if strings.EqualFold(environment("OTEL_SDK_DISABLED"), "true") || !o.wanted(e, signal) {
-		return target{}, false
+		return target{}, false, nil
 	}
-	to := target{url: e.SignalURL(signal)}
-	if to.url == "" && setting(signal, "ENDPOINT") == "" {
+	var bundle []byte
+	if to.url = e.SignalURL(signal); to.url == "" {
+		if to.grpc, err = overGRPC(signal); err != nil {
+			return target{}, false, err
+		}
+		if to.url, err = endpoint(signal, to.grpc); err != nil {
+			return target{}, false, err
+		}
+	}
+	if to.url == "" {
 		if e != nil {
 			o.Log.Warn("telemetry is enabled, and goes nowhere", slog.String("signal", signal),
 				slog.String(KeyHint, "set openTelemetry.endpoint, or OTEL_EXPORTER_OTLP_ENDPOINT"))
 		}
-		return target{}, false
+		return target{}, false, nil
 	}
-	to.grpc = to.url == "" && setting(signal, "PROTOCOL") == "grpc"
-	if e == nil {
-		return to, true
+	if e != nil {
+		to.headers, bundle = revealed(e.Headers), e.CABundle
 	}
-	for name, value := range e.Headers {
-		if to.headers == nil {
-			to.headers = map[string]string{}
-		}
-		to.headers[name] = value.Reveal()
+	if to.headers == nil {
+		err = headersCanBeRead(signal)
 	}
-	if len(e.CABundle) > 0 {
-		to.tls = trusting(e.CABundle)
+	if err == nil && strings.HasPrefix(to.url, "https:") {
+		to.tls, err = trust(signal, bundle)
 	}
-	return to, true
+	return to, err == nil, err
+}
+
+// revealed are headers as they are sent; nil for none.
+func revealed(headers map[string]config.Secret) map[string]string {
+	if len(headers) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(headers))
+	for name, value := range headers {
+		out[name] = value.Reveal()
+	}
+	return out
 }
 
 // wanted says whether a signal is to be sent, if there is somewhere to send it to. Where the documents have no
@@ -99,21 +103,9 @@ func (o Options) wanted(e *config.Export, signal string) bool {
 	return false
 }
 
-// trusting trusts the certificates of a bundle besides the system's authorities.
-func trusting(bundle []byte) *tls.Config {
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	roots.AppendCertsFromPEM(bundle)
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
-}
-
 // options are those of an exporter, each made by its own package.
 func options[O any](to target, url func(string) O, headers func(map[string]string) O, trust func(*tls.Config) O) (all []O) {
-	if to.url != "" {
-		all = append(all, url(to.url))
-	}
+	all = append(all, url(to.url))
 	if to.headers != nil {
 		all = append(all, headers(to.headers))
 	}

@@ -101,7 +101,8 @@ func (m *Metrics) counters() {
 	m.policyErrors = m.counter(MetricPolicyErrors, "Policies that could not be evaluated for a call, by id and effect.", "policy", "effect")
 	m.items = m.counter(MetricListItemsHidden, "Items of lists that callers did not see, by the list's method; stream where another answer brought it.", "method")
 	m.stsCalls = m.counter(MetricSTSCalls, "Calls to STS by result code.", "code")
-	m.stsCache = m.counter(MetricSTSCache, "Events of the credential cache.", "event")
+	m.stsCache = m.counter(MetricSTSCache, "Events of the credential cache: hit, miss, joined, refused, refresh, refresh_failed or evicted.", "event")
+	m.stsCache.add(0, RefreshFailed) // there from the start, so that its first increase is seen
 	m.reloads = m.counter(MetricConfigReloads, "Configuration reloads by result.", "result")
 	m.sessions = m.counter(MetricSessionsRefused, "MCP session ids that were not the caller's, altered, or of another role.")
 	m.sessions.add(0) // there from the start, so that its first increase is seen

@@ -56,6 +56,19 @@ func used(m *telemetry.Metrics) {
 	}
 }
 
+// TestThereFromTheStart: what an alert waits for has a series before it happens, or its first increase would not be seen.
+func TestThereFromTheStart(t *testing.T) {
+	text := scrape(telemetry.NewMetrics("v1", "abc"))
+	for _, line := range []string{
+		telemetry.MetricSessionsRefused + " 0\n",
+		telemetry.MetricSTSCache + `{event="` + telemetry.RefreshFailed + "\"} 0\n",
+	} {
+		if !strings.Contains(text, "\n"+line) {
+			t.Errorf("no %s", line)
+		}
+	}
+}
+
 // TestEveryMetricIsServed: each name in names.go stands for something that can be scraped, under just that name.
 func TestEveryMetricIsServed(t *testing.T) {
 	m := telemetry.NewMetrics("v1", "abc")
@@ -165,7 +178,7 @@ func TestLabelsOfClientsAreBounded(t *testing.T) {
 	text := scrape(m)
 	for _, line := range []string{
 		`http_server_request_duration_seconds_count{error_type="_OTHER",http_request_method="_OTHER",http_response_status_code="200",url_scheme="http"} 3000`,
-		`mcp_server_operation_duration_seconds_count{error_type="_OTHER",mcp_method_name="_OTHER",network_transport="tcp"} 3000`,
+		`mcp_server_operation_duration_seconds_count{error_type="_OTHER",mcp_method_name="_OTHER",network_transport="tcp",rpc_response_status_code="_OTHER"} 3000`,
 		`rolegate_policy_errors_total{otel_metric_overflow="true"} 2000`,
 	} {
 		if !strings.Contains(text, line+"\n") {

@@ -35,6 +35,9 @@ const (
 	MetricAuditRecords       = "rolegate_audit_records_total"
 	MetricAuditQueue         = "rolegate_audit_queue_length"
 
+	// RefreshFailed is the event of MetricSTSCache that credentials which are still good could not be refreshed.
+	RefreshFailed = "refresh_failed"
+
 	// Of OpenTelemetry's semantic conventions for HTTP and for MCP.
 	MetricHTTPDuration = "http_server_request_duration_seconds"
 	MetricMCPDuration  = "mcp_server_operation_duration_seconds"
@@ -112,6 +115,8 @@ const (
 	KeyPolicies     = "policies"       // ids of the policies that determined the decision
 	KeyPolicyErrors = "policy_errors"  // policies that could not be evaluated, and why
 	KeyHidden       = "hidden"         // items of a list that the caller did not see
+	KeyTools        = "tools"          // of the remote, in a list that the gateway asked for itself
+	KeyPages        = "pages"          // of that list
 	KeyWithheld     = "withheld"       // messages of the remote's that could not be understood and were not passed on
 	KeySessionName  = "session_name"   // STS session name, as CloudTrail shows it
 	KeySTS          = "sts"            // hit, miss, joined or refused
@@ -121,7 +126,14 @@ const (
 	KeyStream       = "stream"         // true for server-sent events
 	KeyRequestID    = "request_id"     // ours, also sent as X-Request-Id
 	KeyAWSRequest   = "aws_request_id"
-	KeyRemoteAddr   = "remote_addr"
-	KeyError        = "error" // kind, public words, hint and cause
-	KeyHint         = "hint"  // what to look at
+	KeyRemoteAddr   = "remote_addr" // of the connection
+	KeySource       = "source"      // address of the client, behind trusted proxies
+	KeyClientName   = "client_name" // what the client calls itself
+	KeyTraceID      = "trace_id"
+	KeyOutcome      = "outcome"       // success, denied, application_error, failure, aborted
+	KeyAccessKey    = "access_key_id" // of the credentials that the call was signed with; not secret
+	KeyRPCCode      = "rpc_code"      // of the JSON-RPC error that was answered with
+	KeyIsError      = "is_error"      // true where a tool's result says so
+	KeyError        = "error"         // kind, public words, hint and cause
+	KeyHint         = "hint"          // what to look at
 )

@@ -36,19 +36,24 @@ type Pipelines struct {
 	Tracing *Tracing // nil: there are no traces
 	Records *Records // nil: audit records are not sent
 
+	Ways     []Way  // where each signal that is sent goes
+	Sampling string // which traces are recorded: a share from 0 to 1, or what OTEL_TRACES_SAMPLER says; "" without traces
+
 	closers []func(context.Context) error
 }
 
 // Open makes the pipelines. What the documents set wins over the environment variables OTEL_*, as settings in code do
 // in OpenTelemetry's own libraries; the variables fill in what is left open, and decide alone where the documents have no
-// openTelemetry. Nothing is sent to an endpoint that neither names, and OTEL_SDK_DISABLED=true stops all sending. Opening
-// asks nothing of the network: a collector that is away is told of in the log, once for each stretch, and holds up no
-// request.
+// openTelemetry. Nothing is sent to an endpoint that neither names, and OTEL_SDK_DISABLED=true stops all sending. A
+// variable that counts and can't be read is an error. Opening asks nothing of the network: a collector that is away is
+// told of in the log, once for each stretch, and holds up no request. Whatever OpenTelemetry's libraries complain about
+// goes into the log of the last Open, since they have one for the whole process.
 func Open(ctx context.Context, o Options) (*Pipelines, error) {
 	p := &Pipelines{}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	listen(o.Log)
 	from, err := o.resource(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("describe this process: %w", err)
@@ -98,11 +103,16 @@ func (o Options) export() *config.Export {
 
 func (p *Pipelines) openMetrics(ctx context.Context, o Options, from *resource.Resource) (err error) {
 	var readers []sdk.Reader
-	if to, ok := o.target(metrics); ok {
+	to, sent, err := o.target(metrics)
+	if err != nil {
+		return fmt.Errorf("export metrics: %w", err)
+	}
+	if sent {
 		exporter, err := to.metricExporter(ctx)
 		if err != nil {
 			return fmt.Errorf("export metrics: %w", err)
 		}
+		p.Ways = append(p.Ways, to.way(metrics))
 		readers = append(readers, sdk.NewPeriodicReader(quietMetrics{exporter, o.outage(metrics)}))
 	}
 	if p.Metrics, err = newMetrics(o.Version, o.Commit, from, readers...); err != nil {
@@ -114,8 +124,14 @@ func (p *Pipelines) openMetrics(ctx context.Context, o Options, from *resource.R
 }
 
 func (p *Pipelines) openTracing(ctx context.Context, o Options, from *resource.Resource) error {
-	to, ok := o.target(traces)
-	if !ok {
+	to, sent, err := o.target(traces)
+	if err == nil && sent {
+		err = o.samplerCanBeRead()
+	}
+	if err != nil {
+		return fmt.Errorf("export traces: %w", err)
+	}
+	if !sent {
 		return nil
 	}
 	exporter, err := to.spanExporter(ctx)
@@ -126,6 +142,7 @@ func (p *Pipelines) openTracing(ctx context.Context, o Options, from *resource.R
 	if rate, ok := o.rate(); ok {
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(rate))))
 	}
+	p.Ways, p.Sampling = append(p.Ways, to.way(traces)), o.sampling()
 	provider := sdktrace.NewTracerProvider(options...)
 	p.Tracing = newTracing(provider, o.Version)
 	p.closers = append(p.closers, provider.Shutdown)
@@ -145,14 +162,18 @@ func (o Options) rate() (float64, bool) {
 }
 
 func (p *Pipelines) openRecords(ctx context.Context, o Options, from *resource.Resource) error {
-	to, ok := o.target(logs)
-	if !ok {
+	to, sent, err := o.target(logs)
+	if err != nil {
+		return fmt.Errorf("export audit records: %w", err)
+	}
+	if !sent {
 		return nil
 	}
 	exporter, err := to.logExporter(ctx)
 	if err != nil {
 		return fmt.Errorf("export audit records: %w", err)
 	}
+	p.Ways = append(p.Ways, to.way(logs))
 	p.Records = newSink(exporter, from, o.Version)
 	p.closers = append(p.closers, exporter.Shutdown)
 	return nil

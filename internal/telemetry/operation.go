@@ -32,7 +32,7 @@ var mcpMethods = map[string]bool{
 }
 
 // rpcCodes are the error codes of JSON-RPC and of MCP. Remotes may make up others.
-var rpcCodes = []int64{-32700, -32600, -32601, -32602, -32603, -32000, -32001, -32002, -32003, -32004, -32042, -32800}
+var rpcCodes = []int64{-32700, -32600, -32601, -32602, -32603, -32000, -32001, -32002, -32003, -32004, -32020, -32021, -32022, -32042, -32800}
 
 // Ending is what became of a request.
 type Ending struct {
@@ -50,14 +50,23 @@ func (e Ending) failure() string {
 		return e.Kind
 	case e.ToolError:
 		return failureTool
-	case e.Code != 0 && slices.Contains(rpcCodes, e.Code):
-		return strconv.FormatInt(e.Code, 10)
 	case e.Code != 0:
-		return other
+		return e.code()
 	case e.Status >= 500:
 		return strconv.Itoa(e.Status)
 	}
 	return ""
+}
+
+// code is the JSON-RPC error that was answered, as a label: _OTHER where it is not a known one, "" for none.
+func (e Ending) code() string {
+	switch {
+	case e.Code == 0:
+		return ""
+	case slices.Contains(rpcCodes, e.Code):
+		return strconv.FormatInt(e.Code, 10)
+	}
+	return other
 }
 
 // Operation is a request that was answered, as the semantic conventions see it.
@@ -79,7 +88,7 @@ func (m *Metrics) Operated(o Operation) {
 	failure := o.failure()
 	m.http.record(o.Duration.Seconds(), httpKey{oneOf(o.HTTPMethod), o.Status, o.TLS, failure})
 	if o.Method != "" {
-		m.mcp.record(o.Duration.Seconds(), mcpKey{knownMethod(o.Method), failure})
+		m.mcp.record(o.Duration.Seconds(), mcpKey{knownMethod(o.Method), failure, o.code()})
 	}
 }
 
@@ -113,10 +122,14 @@ func (k httpKey) attributes() []attribute.KeyValue {
 	return failed(attrs, k.failure)
 }
 
-type mcpKey struct{ method, failure string }
+type mcpKey struct{ method, failure, code string }
 
 func (k mcpKey) attributes() []attribute.KeyValue {
-	return failed([]attribute.KeyValue{attribute.String(attrMethod, k.method), attribute.String(attrTransport, "tcp")}, k.failure)
+	attrs := []attribute.KeyValue{attribute.String(attrMethod, k.method), attribute.String(attrTransport, "tcp")}
+	if k.code != "" {
+		attrs = append(attrs, attribute.String(attrRPCStatus, k.code))
+	}
+	return failed(attrs, k.failure)
 }
 
 // failed adds error.type where something failed.

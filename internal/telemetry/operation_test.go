@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,6 +35,35 @@ func TestEveryMethodOfTheProtocolHasItsLabel(t *testing.T) {
 	for _, method := range methods {
 		if !strings.Contains(text, `mcp_server_operation_duration_seconds_count{mcp_method_name="`+method+`",`) {
 			t.Errorf("%s has no series of its own", method)
+		}
+	}
+}
+
+// TestEveryErrorCodeHasItsLabel: whatever code of JSON-RPC or MCP is known to the reader of messages, or is answered
+// by the gateway's own refusals, is one here.
+func TestEveryErrorCodeHasItsLabel(t *testing.T) {
+	codes := map[string]bool{}
+	for path, form := range map[string]string{"../mcp/protocol.go": `= (-32\d{3}) `, "../fault/fault.go": `, (-32\d{3})}`} {
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range regexp.MustCompile(form).FindAllStringSubmatch(string(source), -1) {
+			codes[found[1]] = true
+		}
+	}
+	if len(codes) < 6 || !codes["-32020"] || !codes["-32003"] {
+		t.Fatalf("only %v were found", codes)
+	}
+	m := telemetry.NewMetrics("v1", "abc")
+	for text := range codes {
+		code, _ := strconv.ParseInt(text, 10, 64)
+		m.Operated(telemetry.Operation{HTTPMethod: "POST", Method: "ping", Ending: telemetry.Ending{Status: 200, Code: code}})
+	}
+	text := scrape(m)
+	for code := range codes {
+		if !strings.Contains(text, `mcp_server_operation_duration_seconds_count{error_type="`+code+`",mcp_method_name="ping",network_transport="tcp",rpc_response_status_code="`+code+`"} 1`) {
+			t.Errorf("%s has no series of its own", code)
 		}
 	}
 }

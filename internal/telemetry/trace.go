@@ -2,7 +2,10 @@ package telemetry
 
 import (
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,13 +80,18 @@ func (r Remote) TraceID() string {
 
 // Span is the span of one request. It begins with the request, though its trace may be known only when the body was
 // read. It is not for concurrent use. A nil one does nothing.
+//
+// What a request says of its trace counts once it is believed. Until then anybody may say it, and so decide what is
+// recorded, and in whose trace: such a request has a trace of its own, sampled as if nothing had been said, that links to
+// the one which was named.
 type Span struct {
-	tracing *Tracing
-	start   time.Time
-	parent  trace.SpanContext
-	link    trace.SpanContext
-	early   []*Step    // that ended before the trace was known
-	span    trace.Span // nil until the trace is known
+	tracing  *Tracing
+	start    time.Time
+	parent   trace.SpanContext
+	link     trace.SpanContext
+	believed bool
+	early    []*Step    // that ended before the trace was known
+	span     trace.Span // nil until the trace is known
 }
 
 // Begin begins the span of a request that came at start, with the trace context of its headers.
@@ -92,6 +100,13 @@ func (t *Tracing) Begin(start time.Time, header Remote) *Span {
 		return nil
 	}
 	return &Span{tracing: t, start: start, parent: header.context()}
+}
+
+// Believe says that the request may name its trace. It comes before Adopt.
+func (s *Span) Believe() {
+	if s != nil {
+		s.believed = true
+	}
 }
 
 // Adopt takes the trace context of params._meta, or none, once the body was read: from here on it is known what the span
@@ -115,8 +130,11 @@ func (s *Span) begun() trace.Span {
 		return s.span
 	}
 	ctx := context.Background()
-	if s.parent.IsValid() {
+	switch {
+	case s.believed && s.parent.IsValid():
 		ctx = trace.ContextWithRemoteSpanContext(ctx, s.parent)
+	case !s.believed:
+		s.link = s.parent.WithTraceState(trace.TraceState{}) // which may be long
 	}
 	options := []trace.SpanStartOption{trace.WithTimestamp(s.start), s.tracing.incoming}
 	if s.link.IsValid() {
@@ -142,6 +160,9 @@ func (s *Span) TraceID() string {
 	return s.begun().SpanContext().TraceID().String()
 }
 
+// Recorded says whether what the span is told goes anywhere. Asking settles what the parent is.
+func (s *Span) Recorded() bool { return s != nil && s.begun().IsRecording() }
+
 // SpanID is the id of the span within its trace, in hex.
 func (s *Span) SpanID() string {
 	if s == nil {
@@ -155,11 +176,11 @@ type Request struct {
 	ID         string // ours: X-Request-Id
 	HTTPMethod string
 	Path       string
-	RPCID      string // of the JSON-RPC message, as text; "" for none
+	RPCID      string // of the JSON-RPC message, as JSON; "" for none
 	Method     string // of JSON-RPC; "" for none
 	Target     string // tool, prompt or URI
 	Known      bool   // the target's name is one of a known set, and may be part of the span's name
-	Session    string // the client's session id, which is good for that caller alone
+	Session    string // a digest of the MCP session's id; "" for none
 	Version    string // of the protocol
 }
 
@@ -177,7 +198,7 @@ func (s *Span) End(at time.Time, r Request, e Ending) {
 	attrs := append(make([]attribute.KeyValue, 0, 16), attribute.Int(AttrHTTPStatus, e.Status), attribute.String(attrHTTPMethod, oneOf(r.HTTPMethod)))
 	attrs = r.attributes(attrs)
 	if e.Code != 0 {
-		attrs = append(attrs, attribute.Int64(attrRPCStatus, e.Code))
+		attrs = append(attrs, attribute.String(attrRPCStatus, strconv.FormatInt(e.Code, 10)))
 	}
 	failure := e.failure()
 	span.SetAttributes(failed(attrs, failure)...)
@@ -213,7 +234,7 @@ func (r Request) attributes(attrs []attribute.KeyValue) []attribute.KeyValue {
 		{attrPath, r.Path},
 		{attrMethod, r.Method},
 		{target, r.Target},
-		{attrRPCID, r.RPCID},
+		{attrRPCID, bare(r.RPCID)},
 		{attrSession, r.Session},
 		{attrVersion, r.Version},
 	} {
@@ -222,6 +243,18 @@ func (r Request) attributes(attrs []attribute.KeyValue) []attribute.KeyValue {
 		}
 	}
 	return append(attrs, attribute.String(attrTransport, "tcp"))
+}
+
+// bare is the id of a message as the conventions have it: a text without its quotes, a number as it stands.
+func bare(id string) string {
+	if !strings.HasPrefix(id, `"`) {
+		return id
+	}
+	var text string
+	if json.Unmarshal([]byte(id), &text) != nil {
+		return ""
+	}
+	return text
 }
 
 // Step is one step of a request. A nil one does nothing.
@@ -326,27 +359,25 @@ func (s *Span) Inject(step *Step, h http.Header) {
 	}
 	delete(h, "Traceparent")
 	delete(h, "Tracestate")
-	propagation.TraceContext{}.Inject(trace.ContextWithSpan(context.Background(), span), outgoing(h))
-}
-
-// outgoing are headers that the propagator writes.
-type outgoing http.Header
-
-// Get is for the propagator, which does not use it to inject.
-func (o outgoing) Get(key string) string { return http.Header(o).Get(key) }
-
-// Set sets one of the propagator's two headers, whose names it writes in small letters.
-func (o outgoing) Set(key, value string) {
-	if key == "traceparent" {
-		key = "Traceparent"
-	} else {
-		key = "Tracestate"
+	c := span.SpanContext()
+	if !c.IsValid() {
+		return
 	}
-	o[key] = []string{value}
+	h["Traceparent"] = []string{parentOf(c)}
+	if state := c.TraceState().String(); state != "" {
+		h["Tracestate"] = []string{state}
+	}
 }
 
-// Keys is for the propagator, which does not use it to inject.
-func (outgoing) Keys() []string { return nil }
+// parentOf is a traceparent of version 00 (W3C Trace Context, "traceparent Header"), with the flags that are defined
+// today. OpenTelemetry's propagator writes the same, but reads it from a context, which would have to be made first.
+func parentOf(c trace.SpanContext) string {
+	var room [55]byte
+	t, s := c.TraceID(), c.SpanID()
+	b := append(hex.AppendEncode(append(room[:0], "00-"...), t[:]), '-')
+	b = append(hex.AppendEncode(b, s[:]), '-')
+	return string(hex.AppendEncode(b, []byte{byte(c.TraceFlags() & (trace.FlagsSampled | trace.FlagsRandom))}))
+}
 
 const maxText = 256
 

@@ -35,6 +35,7 @@ func journey(t *testing.T, tracing *telemetry.Tracing, header, meta telemetry.Re
 			t.Error("baggage went on")
 		}
 		s := tracing.Begin(time.Now(), telemetry.FromHeader(r.Header))
+		s.Believe()
 		s.End(time.Now(), telemetry.Request{HTTPMethod: "POST", Method: "tools/call", Target: "at the backend", Known: true}, telemetry.Ending{Status: 200})
 	}))
 	defer backend.Close()
@@ -43,6 +44,7 @@ func journey(t *testing.T, tracing *telemetry.Tracing, header, meta telemetry.Re
 	step := s.Step(telemetry.StepToken)
 	step.Set("result", "ok")
 	step.End("")
+	s.Believe()
 	s.Adopt(meta)
 	s.Step(telemetry.StepPolicy).End("")
 	step = s.Step(telemetry.StepSTS)
@@ -61,7 +63,7 @@ func journey(t *testing.T, tracing *telemetry.Tracing, header, meta telemetry.Re
 	step.SetInt("http.response.status_code", resp.StatusCode)
 	step.End("")
 	s.End(time.Now(), telemetry.Request{
-		ID: "r1", HTTPMethod: "POST", Path: "/mcp", RPCID: "7", Method: "tools/call", Target: "weather", Known: true, Session: "s", Version: "2025-11-25",
+		ID: "r1", HTTPMethod: "POST", Path: "/mcp", RPCID: `"7\u0031"`, Method: "tools/call", Target: "weather", Known: true, Session: "s", Version: "2025-11-25",
 	}, telemetry.Ending{Status: 200, Code: -32602})
 }
 
@@ -92,8 +94,8 @@ func TestOneTrace(t *testing.T) {
 	}
 	span := r.span(t, root)
 	if diff := cmp.Diff(map[string]string{
-		"mcp.method.name": "tools/call", "gen_ai.tool.name": "weather", "gen_ai.operation.name": "execute_tool", "jsonrpc.request.id": "7",
-		"mcp.session.id": "s", "mcp.protocol.version": "2025-11-25", "rpc.response.status_code": "int -32602", "error.type": "-32602",
+		"mcp.method.name": "tools/call", "gen_ai.tool.name": "weather", "gen_ai.operation.name": "execute_tool", "jsonrpc.request.id": "71",
+		"mcp.session.id": "s", "mcp.protocol.version": "2025-11-25", "rpc.response.status_code": "-32602", "error.type": "-32602",
 		"http.request.method": "POST", "http.response.status_code": "int 200", "url.path": "/mcp", "network.transport": "tcp", "rolegate.request_id": "r1",
 	}, attributes(span.Attributes)); diff != "" {
 		t.Errorf("attributes (-want +got):\n%s", diff)
@@ -155,6 +157,49 @@ func TestWhereTheParentComesFrom(t *testing.T) {
 				t.Errorf("link to %q, want %q", link, c.link)
 			}
 			r.span(t, "token")
+		})
+	}
+}
+
+// TestAStrangersTraceIsNotBelieved: a request of nobody who is known decides neither what is recorded nor in whose trace.
+func TestAStrangersTraceIsNotBelieved(t *testing.T) {
+	clean(t)
+	for _, c := range []struct {
+		name, flags string
+		share       float64
+		recorded    bool
+	}{
+		{"it wants to be recorded, and chance is against it", "01", 0, false},
+		{"it does not, and chance is for it", "00", 1, true},
+		{"both are for it", "01", 1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newReceiver(t)
+			o := everything(r.URL)
+			o.Export.SamplingRate = rate(c.share)
+			p := open(t, telemetry.Options{Config: o})
+			said := from(trace1, c.flags)
+			said.State = "vendor=" + strings.Repeat("x", 200)
+			s := p.Tracing.Begin(time.Now(), said)
+			s.Step(telemetry.StepToken).End("unauthenticated")
+			if got := s.TraceID(); got == "" || got == trace1 {
+				t.Errorf("it is of trace %q", got)
+			}
+			s.End(time.Now(), telemetry.Request{HTTPMethod: "POST"}, telemetry.Ending{Status: 401, Kind: "unauthenticated"})
+			end(t, p)
+			if !c.recorded {
+				if len(r.spans) > 0 {
+					t.Errorf("recorded nevertheless: %v", r.spans)
+				}
+				return
+			}
+			span := r.span(t, "POST")
+			if len(span.ParentSpanId) > 0 || len(span.Links) != 1 || hex.EncodeToString(span.Links[0].TraceId) != trace1 || span.Links[0].TraceState != "" {
+				t.Errorf("parent %x, links %v", span.ParentSpanId, span.Links)
+			}
+			if step := r.span(t, "token"); string(step.ParentSpanId) != string(span.SpanId) {
+				t.Errorf("token is under %x", step.ParentSpanId)
+			}
 		})
 	}
 }
@@ -238,6 +283,7 @@ func TestWithoutTracingNothingIsSpent(t *testing.T) {
 		step.Set("a", "b")
 		step.SetInt("c", 1)
 		step.End("denied")
+		s.Believe()
 		s.Adopt(telemetry.Remote{})
 		s.Inject(step, header)
 		if s.TraceID() != "" || s.SpanID() != "" {

@@ -85,7 +85,7 @@ func breaking(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	var m struct{ ID json.RawMessage }
 	_ = json.Unmarshal(body, &m) // a GET has none
-	form, end, _ := strings.Cut(r.Header.Get("Mcp-Param-Faults"), " ")
+	form, end, _ := strings.Cut(r.Header.Get("Accept-Language"), " ")
 	first, rest := fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"a":"`, m.ID), strings.Repeat("x", 100_000)+`"}}`
 	if form != "short" {
 		first += strings.Repeat("y", 10_000)
@@ -137,7 +137,7 @@ func TestAnAnswerThatBreaksOffIsSeenToBreakOff(t *testing.T) {
 		if form == "listen" {
 			c = call{token: ann, method: http.MethodGet, header: http.Header{}}
 		}
-		c.header["Mcp-Param-Faults"] = []string{form + " " + end}
+		c.header["Accept-Language"] = []string{form + " " + end}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		req, err := c.request(ctx, s.url)
 		if err != nil {

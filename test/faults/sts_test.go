@@ -11,6 +11,7 @@ import (
 	"github.com/rolegate/rolegate/internal/fake"
 	"github.com/rolegate/rolegate/internal/fake/stage"
 	"github.com/rolegate/rolegate/internal/fake/sts"
+	"github.com/rolegate/rolegate/internal/telemetry"
 )
 
 // stsTrouble is a trouble with STS, and what it means to a caller who needs credentials.
@@ -148,6 +149,8 @@ func stsWarm(t *testing.T, trouble stsTrouble) {
 	}
 }
 
+const refreshFailed = telemetry.MetricSTSCache + `{event="` + telemetry.RefreshFailed + `"}`
+
 // stsAtRefresh lends credentials for 80 s: they fall due 8 to 10 s after, and are good for another 10 s then.
 func stsAtRefresh(t *testing.T, trouble stsTrouble) {
 	s := place(t, fake.Options{})
@@ -179,6 +182,9 @@ func stsAtRefresh(t *testing.T, trouble stsTrouble) {
 		settle(func() bool { return len(s.log.lines("refresh of credentials failed")) > 0 })
 		if n := len(s.log.lines(`"level":"WARN"`, "refresh of credentials failed", `"code"`, fake.S3Role)); n == 0 {
 			t.Errorf("the log does not tell of the refresh that failed:\n%s", s.log)
+		}
+		if page := s.metrics(); !strings.Contains(page, refreshFailed) || strings.Contains(page, refreshFailed+" 0\n") {
+			t.Error("the refresh that failed is not counted")
 		}
 	}
 	if strings.Contains(s.log.String(), `"sts":"miss"`) && strings.Count(s.log.String(), `"sts":"miss"`) > 1 {
