@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -101,6 +102,9 @@ func (r reader) read(message []byte) (saw reading) {
 	saw.method, saw.id = word(r.member(message, "method")), r.member(message, "id") != nil
 	saw.name, saw.uri = word(r.member(params, "name")), word(r.member(params, "uri"))
 	saw.mode = word(reader{first: r.first}.member(r.member(params, "arguments"), "mode")) // Mode is another argument
+	if raw := (reader{first: r.first}).member(r.member(params, "arguments"), "mode"); saw.mode == "" {
+		saw.mode = string(raw) // of a number, as it is written
+	}
 	_ = json.Unmarshal(r.member(r.member(params, "notifications"), "resourceSubscriptions"), &saw.uris)
 	return saw
 }
@@ -118,7 +122,11 @@ func structs(message []byte) reading {
 		}
 	}
 	_ = json.NewDecoder(bytes.NewReader(message)).Decode(&m) // of what is wrong in part, the rest is read
-	mode, _ := m.Params.Arguments["mode"].(string)
+	mode, text := m.Params.Arguments["mode"].(string)
+	if given, ok := m.Params.Arguments["mode"]; ok && !text {
+		raw, _ := json.Marshal(given)
+		mode = string(raw)
+	}
 	return reading{m.Method, m.Params.Name, m.Params.URI, mode, m.Params.Notifications.ResourceSubscriptions, m.ID != nil}
 }
 
@@ -135,7 +143,8 @@ type scales struct {
 	arrived []arrival
 }
 
-func newScales(f *testing.F) *scales {
+// newScales makes a gateway by the document.
+func newScales(f *testing.F, document string) *scales {
 	s := &scales{}
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body) // a body that breaks off is not what was sent
@@ -145,7 +154,7 @@ func newScales(f *testing.F) *scales {
 		answerJSON(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
 	}))
 	f.Cleanup(backend.Close)
-	gate, problems := gateway.New(load(f, strings.Replace(narrow, "REMOTE", backend.URL, 1)), gateway.NewHouse(nil, telemetry.NewMetrics("test", "test")), nil)
+	gate, problems := gateway.New(load(f, strings.Replace(document, "REMOTE", backend.URL, 1)), gateway.NewHouse(nil, telemetry.NewMetrics("test", "test")), nil)
 	if err := problems.Err(); err != nil {
 		f.Fatal(err)
 	}
@@ -206,48 +215,97 @@ var decoys = []string{
 	`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ok"}/*,"name":"bad"*/}`,
 }
 
-// FuzzDecidedIsSent: what reaches the remote is what was sent, byte for byte, and whoever reads it, in whatever way JSON
-// is read, finds something there that policy permits.
+// renaming offers the tool ok as fine.
+const renaming = narrow + `  toolConfigRef: {name: tools}
+---
+apiVersion: toolhive.stacklok.dev/v1beta1
+kind: MCPToolConfig
+metadata: {name: tools}
+spec:
+  toolsOverride: {ok: {name: fine}}
+`
+
+// FuzzDecidedIsSent: what reaches the remote is what was sent, byte for byte but for one value that rolegate writes
+// itself (the name of a tool that is offered under another one, or baggage, which stays here), and whoever reads it, in
+// whatever way JSON is read, finds something there that policy permits.
 func FuzzDecidedIsSent(f *testing.F) {
-	s := newScales(f)
+	plain, renamed := newScales(f, narrow), newScales(f, renaming)
 	for _, body := range decoys {
-		f.Add(body, "", "", "")
+		f.Add(body, "", "", "", "")
+		f.Add(strings.ReplaceAll(body, `"ok"`, `"fine"`), "", "", "", "")
 	}
-	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
-	f.Add(rpc("tools/call", `{"name":"ok",`+meta+`}`), "2026-07-28", "tools/call", "ok")
-	f.Add(rpc("tools/call", `{"name":"ok",`+meta+`}`), "2026-07-28", "tools/call", "bad")
-	f.Add(rpc("tools/call", `{"name":"bad",`+meta+`}`), "2026-07-28", "tools/call", "=?base64?b2s=?=")
-	f.Add(rpc("resources/read", `{"uri":"s3://b/k",`+meta+`}`), "2026-07-28", "ping", "s3://b/k")
-	f.Fuzz(func(t *testing.T, body, version, method, name string) {
-		header := http.Header{}
-		for key, v := range map[string]string{mcp.HeaderVersion: version, mcp.HeaderMethod: method, mcp.HeaderName: name} {
-			if v != "" {
-				header[key] = []string{v}
+	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{},"baggage":"user=ann"}`
+	f.Add(rpc("tools/call", `{"name":"ok",`+meta+`}`), "2026-07-28", "tools/call", "ok", "")
+	f.Add(rpc("tools/call", `{"name":"fine",`+meta+`}`), "2026-07-28", "tools/call", "fine", "")
+	f.Add(rpc("tools/call", `{"name":"ok","arguments":{"mode":"safe"},`+meta+`}`), "2026-07-28", "tools/call", "ok", "safe")
+	f.Add(rpc("tools/call", `{"name":"ok","arguments":{"mode":42.0},`+meta+`}`), "2026-07-28", "tools/call", "ok", "42")
+	f.Add(rpc("tools/call", `{"name":"ok","arguments":{"mode":["x"],"other":"safe"},`+meta+`}`), "2026-07-28", "tools/call", "ok", "safe")
+	f.Add(rpc("tools/call", `{"name":"ok","arguments":{"mode":"safe"},`+meta+`}`), "2026-07-28", "tools/call", "ok", "unsafe")
+	f.Add(rpc("tools/call", `{"name":"ok",`+meta+`}`), "2026-07-28", "tools/call", "bad", "")
+	f.Add(rpc("tools/call", `{"name":"bad",`+meta+`}`), "2026-07-28", "tools/call", "=?base64?b2s=?=", "")
+	f.Add(rpc("resources/read", `{"uri":"s3://b/k",`+meta+`}`), "2026-07-28", "ping", "s3://b/k", "")
+	f.Fuzz(func(t *testing.T, body, version, method, name, mode string) {
+		for _, s := range []*scales{plain, renamed} {
+			header := http.Header{}
+			for key, v := range map[string]string{mcp.HeaderVersion: version, mcp.HeaderMethod: method, mcp.HeaderName: name, "Mcp-Param-Mode": mode} {
+				if v != "" {
+					header[key] = []string{v}
+				}
 			}
-		}
-		status, arrived := s.send(body, header)
-		if len(arrived) == 0 {
-			if status < 400 {
-				t.Errorf("%d, and nothing reached the remote", status)
-			}
-			return
-		}
-		if len(arrived) != 1 || arrived[0].body != body {
-			t.Fatalf("%q was sent, and %d messages arrived: %q", body, len(arrived), arrived)
-		}
-		raw := []byte(body)
-		if !json.Valid(raw) {
-			t.Fatalf("%q is not JSON", body)
-		}
-		for _, saw := range []reading{
-			structs(raw), reader{first: true}.read(raw), reader{}.read(raw), reader{first: true, fold: true}.read(raw), reader{fold: true}.read(raw),
-		} {
-			if !saw.permitted() || raw[bytes.IndexAny(raw, "[{")] == '[' {
-				t.Errorf("%q passed, and somebody reads %+v", body, saw)
-			}
-			byHeader(t, saw, arrived[0].header)
+			s.weigh(t, body, header)
 		}
 	})
+}
+
+// weigh sends a message, and judges what reached the remote.
+func (s *scales) weigh(t *testing.T, body string, header http.Header) {
+	status, arrived := s.send(body, header)
+	if len(arrived) == 0 {
+		if status < 400 {
+			t.Errorf("%d, and nothing reached the remote", status)
+		}
+		return
+	}
+	if len(arrived) != 1 || !json.Valid([]byte(body)) {
+		t.Fatalf("%q was sent, and %d messages arrived: %q", body, len(arrived), arrived)
+	}
+	got := arrived[0].body
+	if !rewritten(body, got, 2) {
+		t.Fatalf("%q was sent, and %q arrived", body, got)
+	}
+	raw := []byte(got)
+	for _, saw := range []reading{
+		structs(raw), reader{first: true}.read(raw), reader{}.read(raw), reader{first: true, fold: true}.read(raw), reader{fold: true}.read(raw),
+	} {
+		if !saw.permitted() || raw[bytes.IndexAny(raw, "[{")] == '[' {
+			t.Errorf("%q passed as %q, and somebody reads %+v", body, got, saw)
+		}
+		byHeader(t, saw, arrived[0].header)
+	}
+}
+
+// rewritten says whether got is what was sent, but for as many values at most in whose place the gateway's own stand.
+func rewritten(sent, got string, most int) bool {
+	if sent == got || most == 0 {
+		return sent == got
+	}
+	same := 0
+	for same < min(len(sent), len(got)) && sent[same] == got[same] {
+		same++
+	}
+	for _, own := range []string{`"ok"`, `""`} {
+		for at := same; at >= max(0, same-len(own)); at-- {
+			if !strings.HasPrefix(got[at:], own) {
+				continue
+			}
+			for end := at + 1; end <= len(sent); end++ {
+				if json.Valid([]byte(sent[at:end])) && rewritten(sent[end:], got[at+len(own):], most-1) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // byHeader is a reader of the headers that repeat the message.
@@ -255,10 +313,10 @@ func byHeader(t *testing.T, saw reading, h http.Header) {
 	if v := h.Get(mcp.HeaderMethod); v != "" && v != saw.method {
 		t.Errorf("Mcp-Method is %q, the method is %q", v, saw.method)
 	}
-	v := h.Get(mcp.HeaderName)
-	if coded, ok := strings.CutPrefix(v, "=?base64?"); ok && strings.HasSuffix(coded, "?=") {
-		b, _ := base64.StdEncoding.DecodeString(strings.TrimSuffix(coded, "?=")) // else nothing equals it
-		v = string(b)
+	v, mode := decoded(h.Get(mcp.HeaderName)), decoded(h.Get("Mcp-Param-Mode"))
+	within := strings.HasPrefix(saw.mode, "{") || strings.HasPrefix(saw.mode, "[") // the header may mirror a part of it
+	if mode != "" && saw.mode != "" && !within && mode != saw.mode && !sameNumber(mode, saw.mode) {
+		t.Errorf("Mcp-Param-Mode is %q, the argument is %q", mode, saw.mode)
 	}
 	switch {
 	case v == "":
@@ -271,6 +329,21 @@ func byHeader(t *testing.T, saw reading, h http.Header) {
 			t.Errorf("Mcp-Name is %q, the URI is %q", v, saw.uri)
 		}
 	}
+}
+
+// decoded is the value of a header that may be encoded.
+func decoded(v string) string {
+	if coded, ok := strings.CutPrefix(v, "=?base64?"); ok && strings.HasSuffix(coded, "?=") {
+		b, _ := base64.StdEncoding.DecodeString(strings.TrimSuffix(coded, "?=")) // else nothing equals it
+		return string(b)
+	}
+	return v
+}
+
+func sameNumber(a, b string) bool {
+	x, err := strconv.ParseFloat(a, 64)
+	y, err2 := strconv.ParseFloat(b, 64)
+	return err == nil && err2 == nil && x == y
 }
 
 // TestTheScalesAreTrue: the readers of the fuzz target tell decoys apart, and what is permitted does pass.

@@ -126,7 +126,7 @@ func (m mirrors) members(dec *json.Decoder, top bool) error {
 			name = ""
 		}
 		switch v := value.(type) {
-		case json.Delim:
+		case json.Delim: // its name may be that of a header which mirrors something within it
 			if v == '{' {
 				err = m.members(dec, false)
 			} else {
