@@ -152,9 +152,9 @@ func Open(o Options) (*Book, error) {
 	return b, nil
 }
 
-// Write hands over a record. Where the queue is full it waits for room as long as ctx allows, ten seconds at most, or not at
-// all, as audit.onFull says; a record that finds no room is dropped, counted, and announced by a record in its place. A request that was
-// abandoned has a context that is over: give one that isn't.
+// Write hands over a record. Where the queue is full it waits for room as long as ctx allows, ten seconds at most, or
+// not at all, as audit.onFull says; a record that finds no room is dropped, counted, and announced by a record in its
+// place. A request that was abandoned has a context that is over: give one that isn't.
 func (b *Book) Write(ctx context.Context, r *Record) {
 	if b == nil {
 		return

@@ -26,8 +26,8 @@ const (
 	refusalLimit = 64 << 10 // of a refusal's body that is looked at
 )
 
-// allowedRequest is what of a client's headers goes on to the remote, besides those that mirror arguments. What is not named stays
-// here: the token, cookies, X-Amz-*, X-Forwarded-*, baggage, whatever comes next.
+// allowedRequest is what of a client's headers goes on to the remote, besides those that mirror arguments. What is not
+// named stays here: the token, cookies, X-Amz-*, X-Forwarded-*, baggage, whatever comes next.
 var allowedRequest = [...]string{
 	"Accept", "Accept-Language", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version",
 	"Traceparent", "Tracestate", "User-Agent",

@@ -8,9 +8,9 @@
 // that no item of a list goes on that was not judged, that what goes on is the remote's own bytes, and that no event
 // of a stream waits for the next.
 //
-// It must never decide on a header what the body says, guess an id, write an id of null, keep a body after Release,
-// let an answer pass that it does not understand, or judge who may call what: that is policy's. It leaves to the backend what only the backend knows: which methods
-// and capabilities it has.
+// It must never decide on a header what the body says, guess an id, write an id of null, keep a body after Release, let
+// an answer pass that it does not understand, or judge who may call what: that is policy's. It leaves to the backend
+// what only the backend knows: which methods and capabilities it has.
 package mcp
 
 import (

@@ -21,10 +21,11 @@ var (
 	byteOrderMark = []byte("\ufeff")
 )
 
-// Stream gives what the client reads instead of a stream of events, each as soon as the remote has ended it. The
-// events pass as they were but for the data that Message changes. Of an event that is not understood only comments,
-// id and retry pass, so that the client can resume after it. An event without data, or with none but an empty line,
-// passes, unless it has fields that nobody knows and a line of the stream has ended with a CR alone. An event that is larger than MaxEvent ends the stream with an error; one without an end is dropped.
+// Stream gives what the client reads instead of a stream of events, each as soon as the remote has ended it. The events
+// pass as they were but for the data that Message changes. Of an event that is not understood only comments, id and
+// retry pass, so that the client can resume after it. An event without data, or with none but an empty line, passes,
+// unless it has fields that nobody knows and a line of the stream has ended with a CR alone. An event that is larger
+// than MaxEvent ends the stream with an error; one without an end is dropped.
 //
 // The reader has Wait, which waits for the body where that can be waited for; until then it holds no memory but for
 // an event that has begun. Close may be called while Read runs.

@@ -7,8 +7,8 @@ import (
 )
 
 // DependsOnHints says whether Decide would say something else than with all hints absent, if the remote had set them
-// otherwise: allow or not, or ask for other scopes. It tries every combination of those that policies look at, 81 at most. The hints of q are not looked
-// at. An allow for which it is true must not stand while the hints are unknown.
+// otherwise: allow or not, or ask for other scopes. It tries every combination of those that policies look at, 81 at
+// most. The hints of q are not looked at. An allow for which it is true must not stand while the hints are unknown.
 func (p *Policies) DependsOnHints(who *Principal, q Query) bool {
 	if !p.readsHints {
 		return false
