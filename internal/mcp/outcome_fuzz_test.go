@@ -103,11 +103,17 @@ func watch(stream bool, in string, lengths []byte) mcp.Outcome {
 		w.Write([]byte(in))
 		return w.Outcome()
 	}
+	feed(w, in, lengths)
+	return w.Outcome()
+}
+
+// feed gives in to a Watcher in pieces of those lengths, less one.
+func feed(w *mcp.Watcher, in string, lengths []byte) {
 	r, p := &pieces{in: in, lengths: lengths}, make([]byte, 256)
 	for {
 		n, err := r.Read(p)
 		if err == io.EOF {
-			return w.Outcome()
+			return
 		}
 		w.Write(p[:n])
 		clear(p)

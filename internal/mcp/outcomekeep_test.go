@@ -3,7 +3,6 @@ package mcp_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -19,15 +18,8 @@ func keep(stream bool, in, id string, most int, lengths []byte) []byte {
 	if len(lengths) == 0 {
 		lengths = []byte{255}
 	}
-	r, p := &pieces{in: in, lengths: lengths}, make([]byte, 256)
-	for {
-		n, err := r.Read(p)
-		if err == io.EOF {
-			return w.Response()
-		}
-		w.Write(p[:n])
-		clear(p)
-	}
+	feed(w, in, lengths)
+	return w.Response()
 }
 
 func TestKeep(t *testing.T) {

@@ -2,16 +2,8 @@ package collector_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
@@ -24,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
+	"github.com/rolegate/rolegate/internal/fake/stage"
 	"github.com/rolegate/rolegate/test/counterparts/lab"
 )
 
@@ -45,11 +38,14 @@ func receive(t *testing.T, protocol string, secure bool) *receiver {
 	r := &receiver{protocol: protocol, url: "http://" + address}
 	settings := map[string]any{"endpoint": address}
 	if secure {
-		var key string
-		r.certificate, key = selfSigned(t)
+		certificate, key, err := stage.Certificate(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.certificate = string(certificate)
 		r.url = "https://" + address
 		dir := t.TempDir()
-		settings["tls"] = map[string]any{"cert_file": lab.Write(t, dir, "tls.crt", r.certificate), "key_file": lab.Write(t, dir, "tls.key", key)}
+		settings["tls"] = map[string]any{"cert_file": lab.Write(t, dir, "tls.crt", r.certificate), "key_file": lab.Write(t, dir, "tls.key", string(key))}
 	}
 	factory := otlpreceiver.NewFactory()
 	config := factory.CreateDefaultConfig()
@@ -81,29 +77,6 @@ func receive(t *testing.T, protocol string, secure bool) *receiver {
 		})
 	}
 	return r
-}
-
-// selfSigned makes a certificate for loopback, and its key, both PEM.
-func selfSigned(t *testing.T) (certificate, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
 // source is what a payload says of the process that it comes from.
