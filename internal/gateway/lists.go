@@ -2,13 +2,11 @@ package gateway
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/fault"
@@ -138,10 +136,9 @@ func (g *Gateway) filtered(ev *audit.Event, f *mcp.ListFilter) {
 
 // plain takes a content coding off an answer that was asked for without one.
 func plain(resp *http.Response) error {
-	coding := strings.ToLower(strings.Join(resp.Header["Content-Encoding"], ","))
-	switch cmp.Or(coding, "identity") {
-	case "identity":
-	case "gzip", "x-gzip":
+	switch coding := coding(resp); {
+	case coding == "":
+	case zipped(coding):
 		resp.Body = &unzipped{ReadCloser: resp.Body}
 		resp.ContentLength = -1
 		resp.Header.Del("Content-Length")

@@ -141,21 +141,9 @@ func (p *Policies) resourceIn(uid types.EntityUID) test {
 func (p *Policies) test(n ast.IsNode) test {
 	switch n := n.(type) {
 	case ast.NodeTypeAnd:
-		left, right := p.test(n.Left), p.test(n.Right)
-		return func(f *facts) verdict {
-			if v := left(f); v != yes {
-				return v
-			}
-			return right(f)
-		}
+		return p.both(n.BinaryNode, yes)
 	case ast.NodeTypeOr:
-		left, right := p.test(n.Left), p.test(n.Right)
-		return func(f *facts) verdict {
-			if v := left(f); v != no {
-				return v
-			}
-			return right(f)
-		}
+		return p.both(n.BinaryNode, no)
 	case ast.NodeTypeNot:
 		arg := p.test(n.Arg)
 		return func(f *facts) verdict {
@@ -181,6 +169,17 @@ func (p *Policies) test(n ast.IsNode) test {
 		return p.equal(n.BinaryNode, no, yes)
 	}
 	return compared(n)
+}
+
+// both is && or ||: the right side is asked where the left one says goOn.
+func (p *Policies) both(n ast.BinaryNode, goOn verdict) test {
+	left, right := p.test(n.Left), p.test(n.Right)
+	return func(f *facts) verdict {
+		if v := left(f); v != goOn {
+			return v
+		}
+		return right(f)
+	}
 }
 
 // compared is test for the operators on values of one type, and for a value by itself.
@@ -299,10 +298,11 @@ func has(n ast.NodeTypeHas) test {
 	if isVariable(n.Arg, "resource") {
 		found := ofResource(n.Value)
 		return func(f *facts) verdict {
-			if found(f) == nil && !f.ours {
+			there := found(f) != nil
+			if !there && !f.ours {
 				return unknown
 			}
-			return verdictOf(found(f) != nil)
+			return verdictOf(there)
 		}
 	}
 	if isVariable(n.Arg, "context") || isVariable(n.Arg, "principal") {
