@@ -11,17 +11,21 @@ import (
 // TestWhoLeavesWhileToolsAreListedIsAborted: a policy needs annotations, the remote's list hangs, and the client goes.
 // That is neither a failure of the remote's nor of the gateway's.
 func TestWhoLeavesWhileToolsAreListedIsAborted(t *testing.T) {
-	asked := make(chan struct{}, 1)
+	asked, over := make(chan struct{}, 1), make(chan struct{})
 	remote := &standIn{answer: func(w http.ResponseWriter, r *http.Request, method string, _ []byte) {
 		if method == "tools/list" {
 			asked <- struct{}{}
-			<-r.Context().Done()
+			select {
+			case <-r.Context().Done():
+			case <-over: // the list is waited for longer than the client is there
+			}
 			return
 		}
 		answerJSON(w, okResult)
 	}}
 	s := watch(t, remote.before(t), policies(`permit(principal, action, resource);`,
 		`forbid(principal, action, resource) when { resource has destructiveHint && resource.destructiveHint };`))
+	defer close(over)
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	go func() {
