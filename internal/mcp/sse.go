@@ -176,15 +176,18 @@ func (s *eventStream) whole() (end int, event bool) {
 		}
 		line, first := data[s.line:i], s.line == s.unit
 		s.pos = i + 1
+		kind, _ := classify(line, first && !s.begun)
+		ends := kind == blankLine || kind == commentLine && first
 		if s.cr = data[i] == '\r'; s.cr && s.pos < len(data) {
-			s.cr = false
-			if s.lone = s.lone || data[s.pos] != '\n'; data[s.pos] == '\n' {
+			if data[s.pos] == '\n' {
+				s.cr = false
 				s.pos++
+			} else if !ends { // else it is told the next time, as where nothing more is here yet: it comes after the unit
+				s.cr, s.lone = false, true
 			}
 		}
 		s.line = s.pos
-		kind, _ := classify(line, first && !s.begun)
-		if kind == blankLine || kind == commentLine && first {
+		if ends {
 			return s.pos, !first
 		}
 	}
