@@ -343,6 +343,8 @@ func converted(claims map[string]any, claim string) []trial {
 		values, was = []any{!v, strconv.FormatBool(v)}, fmt.Sprintf("it is %t", v)
 	case int64:
 		values, was = []any{strconv.FormatInt(v, 10)}, "it is a number"
+	case token.Number:
+		values, was = []any{string(v)}, "it is a number"
 	case string:
 		values, was = []any{[]any{v}}, "it is a string"
 		if value, ok := scalar(v); ok && value != v {

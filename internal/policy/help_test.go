@@ -1,8 +1,6 @@
 package policy_test
 
 import (
-	"encoding/json"
-	"strings"
 	"testing"
 
 	"github.com/rolegate/rolegate/config"
@@ -28,40 +26,15 @@ func texts(policies ...string) *config.Authz { return &config.Authz{Policies: po
 // caller has the claims of a JSON object, as a token's reader gives them; sub is "alice" where it is not among them.
 func caller(t testing.TB, claims string, scopes ...string) *token.Caller {
 	t.Helper()
-	dec := json.NewDecoder(strings.NewReader(claims))
-	dec.UseNumber()
-	var m map[string]any
-	if err := dec.Decode(&m); err != nil {
+	m, err := token.ClaimsOf([]byte(claims))
+	if err != nil {
 		t.Fatal(err)
 	}
-	c := &token.Caller{Scopes: scopes, Subject: token.Subject{ID: "alice", Claims: asToken(m).(map[string]any)}}
+	c := &token.Caller{Scopes: scopes, Subject: token.Subject{ID: "alice", Claims: m}}
 	if sub, ok := m["sub"].(string); ok {
 		c.Subject.ID = sub
 	}
 	return c
-}
-
-// asToken turns json.Number into what a token's reader makes of numbers.
-func asToken(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if !strings.ContainsAny(v.String(), ".eE") {
-			if n, err := v.Int64(); err == nil {
-				return n
-			}
-		}
-		f, _ := v.Float64()
-		return f
-	case []any:
-		for i := range v {
-			v[i] = asToken(v[i])
-		}
-	case map[string]any:
-		for k := range v {
-			v[k] = asToken(v[k])
-		}
-	}
-	return v
 }
 
 func call(name, args string) policy.Query {

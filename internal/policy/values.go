@@ -10,6 +10,8 @@ import (
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/rolegate/rolegate/internal/token"
 )
 
 // Values of JSON become values of Cedar. A number is read from its text and never rounded: an integer of 64 bits is a
@@ -84,12 +86,8 @@ func claim(v any, level int) (types.Value, bool) {
 		return types.Boolean(v), true
 	case int64:
 		return types.Long(v), true
-	case float64:
-		text := strconv.FormatFloat(v, 'g', -1, 64)
-		if d, ok := decimal(text); ok {
-			return d, true
-		}
-		return types.String(text), true
+	case token.Number:
+		return number(string(v)), true
 	case []any:
 		if level == maxLevels {
 			return nil, false

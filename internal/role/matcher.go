@@ -8,8 +8,12 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/interpreter"
+
+	"github.com/rolegate/rolegate/internal/token"
 )
 
 // A matcher is a CEL expression over one variable, claims: the payload of the token as a map. The standard library is
@@ -51,6 +55,7 @@ type wrong struct{ what, mend string }
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
 		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
+		cel.CustomTypeAdapter(numbers{types.DefaultTypeAdapter}),
 		ext.Strings(), ext.Lists(), ext.Sets(),
 		cel.CrossTypeNumericComparisons(true), // claims.level >= 3 holds for 3 and for 3.5
 		cel.DefaultUTCTimeZone(true),
@@ -183,6 +188,22 @@ func (v vars) ResolveName(name string) (any, bool) {
 
 // Parent says that there are no other variables.
 func (vars) Parent() cel.Activation { return nil }
+
+// numbers has CEL take a token's numbers that are no integers of 64 bits for doubles.
+type numbers struct{ types.Adapter }
+
+// NativeToValue gives the value of CEL for one of Go.
+func (n numbers) NativeToValue(value any) ref.Val {
+	switch value := value.(type) {
+	case token.Number:
+		return types.Double(value.Float())
+	case []any:
+		return types.NewDynamicList(n, value)
+	case map[string]any:
+		return types.NewStringInterfaceMap(n, value)
+	}
+	return n.Adapter.NativeToValue(value)
+}
 
 // line makes one line of a text.
 func line(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -1,7 +1,6 @@
 package role_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/role"
+	"github.com/rolegate/rolegate/internal/token"
 )
 
 func TestMistakes(t *testing.T) {
@@ -44,7 +44,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestMatchers(t *testing.T) {
-	claims := `{"sub": "u1", "level": 3, "score": 3.5, "big": 9007199254740993, "admin": true, "groups": ["a", "admins"], "mail": "x@example.com",
+	claims := `{"sub": "u1", "level": 3, "score": 3.5, "big": 9007199254740993, "huge": 18446744073709551616, "scores": [2.5, 7], "deep": {"score": 0.5}, "admin": true, "groups": ["a", "admins"], "mail": "x@example.com",
 		"nothing": null, "realm": {"roles": ["r"]}, "https://example.com/team": "blue"}`
 	for matcher, want := range map[string]string{
 		`claims.level >= 3`:                                          role.Matched,
@@ -53,6 +53,15 @@ func TestMatchers(t *testing.T) {
 		`claims.level == 3.0`:                                        role.Matched,
 		`claims.score > claims.level`:                                role.Matched,
 		`claims.big == 9007199254740993`:                             role.Matched,
+		`claims.huge > 9223372036854775807`:                          role.Matched,
+		`type(claims.huge) == double`:                                role.Matched,
+		`claims.scores.exists(s, s == 2.5)`:                          role.Matched,
+		`claims.scores == [2.5, 7]`:                                  role.Matched,
+		`2.5 in claims.scores`:                                       role.Matched,
+		`claims.deep == {"score": 0.5}`:                              role.Matched,
+		`claims.deep.score < 1`:                                      role.Matched,
+		`claims.deep.all(k, claims.deep[k] < 1.0)`:                   role.Matched,
+		`string(claims.score) == "3.5"`:                              role.Matched,
 		`claims.big == 9007199254740992`:                             role.NoMatch,
 		`claims.level > 3`:                                           role.NoMatch,
 		`claims.admin == true`:                                       role.Matched,
@@ -134,7 +143,7 @@ func FuzzMatcher(f *testing.F) {
 	all := []map[string]any{
 		nil,
 		{},
-		{"groups": []any{"a", int64(1)}, "org": "x", "level": 2.5, "a": map[string]any{"b": nil}, "exp": int64(1)},
+		{"groups": []any{"a", int64(1)}, "org": "x", "level": token.Number("2.5"), "a": map[string]any{"b": nil}, "exp": int64(1)},
 		{"groups": "a b", "level": int64(9), "a": "aaa", "exp": "x"},
 	}
 	f.Fuzz(func(t *testing.T, matcher string) {
@@ -153,17 +162,6 @@ func FuzzMatcher(f *testing.F) {
 			}
 		}
 	})
-}
-
-func tryClaims(text string) (map[string]any, bool) {
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
-	var v map[string]any
-	if d.Decode(&v) != nil {
-		return nil, false
-	}
-	numbers(v)
-	return v, true
 }
 
 func BenchmarkSelect(b *testing.B) {

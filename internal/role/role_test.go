@@ -1,7 +1,6 @@
 package role_test
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/fault"
 	"github.com/rolegate/rolegate/internal/role"
+	"github.com/rolegate/rolegate/internal/token"
 )
 
 const (
@@ -185,34 +185,12 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// claimsOf decodes JSON the way that claims are decoded: whole numbers are int64, others float64.
+// claimsOf reads claims as those of a token are read.
 func claimsOf(t testing.TB, text string) map[string]any {
 	t.Helper()
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
-	var v map[string]any
-	if err := d.Decode(&v); err != nil {
-		t.Fatalf("decode %s: %v", text, err)
+	claims, err := token.ClaimsOf([]byte(text))
+	if err != nil {
+		t.Fatalf("read %s: %v", text, err)
 	}
-	return numbers(v).(map[string]any)
-}
-
-func numbers(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k := range v {
-			v[k] = numbers(v[k])
-		}
-	case []any:
-		for i := range v {
-			v[i] = numbers(v[i])
-		}
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return n
-		}
-		f, _ := v.Float64()
-		return f
-	}
-	return v
+	return claims
 }

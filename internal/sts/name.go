@@ -38,8 +38,8 @@ func SessionName(claims map[string]any, claim string) (string, error) {
 		text = strconv.FormatBool(v)
 	case int64:
 		text = strconv.FormatInt(v, 10)
-	case float64:
-		text = strconv.FormatFloat(v, 'g', -1, 64)
+	case token.Number:
+		text = string(v)
 	default:
 		return "", nameless(claim, "is a list or an object")
 	}

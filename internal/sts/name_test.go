@@ -7,6 +7,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/fault"
 	"github.com/rolegate/rolegate/internal/sts"
+	"github.com/rolegate/rolegate/internal/token"
 )
 
 // legalName is what STS accepts: RoleSessionName of AssumeRoleWithWebIdentity in the STS API reference.
@@ -62,11 +63,11 @@ func TestEverySubjectHasASessionName(t *testing.T) {
 
 func TestSessionNameClaim(t *testing.T) {
 	claims := map[string]any{
-		"sub": "u1", "email": "alice@example.com", "n": int64(12345), "one": int64(7), "f": 1.5, "yes": true, "empty": "", "null": nil, "list": []any{"a"},
+		"sub": "u1", "email": "alice@example.com", "n": int64(12345), "one": int64(7), "f": token.Number("1.50"), "big": token.Number("123456789012345678901234567890"), "yes": true, "empty": "", "null": nil, "list": []any{"a"},
 		"user": map[string]any{"id": "nested", "name": map[string]any{"first": "al"}}, "user.id": "literal", "https://example.com/user": map[string]any{"id": "al"},
 	}
 	for claim, want := range map[string]string{
-		"": "u1", "sub": "u1", "email": "alice@example.com", "n": "12345", "f": "1.5", "yes": "true",
+		"": "u1", "sub": "u1", "email": "alice@example.com", "n": "12345", "f": "1.50", "big": "123456789012345678901234567890", "yes": "true",
 		"user.id": "literal", "user.name.first": "al", "https://example.com/user.id": "al",
 	} {
 		if got, err := sts.SessionName(claims, claim); got != want || err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -66,8 +67,21 @@ func (Raw) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 type Subject struct {
 	ID     string         // the sub claim
 	Token  Raw            // the bytes that STS gets
-	Claims map[string]any // the payload: string, bool, int64, float64, nil, []any, map[string]any; never to be changed
+	Claims map[string]any // the payload: string, bool, int64, Number, nil, []any, map[string]any; never to be changed
 }
+
+// Number is a number of a token that is no integer of 64 bits, spelled as the token spells it. It is in the range of a
+// float64.
+type Number string
+
+// Float is the float64 that is nearest.
+func (n Number) Float() float64 {
+	f, _ := strconv.ParseFloat(string(n), 64)
+	return f
+}
+
+// MarshalJSON writes the number as it was.
+func (n Number) MarshalJSON() ([]byte, error) { return []byte(n), nil }
 
 // Claim finds a claim by its name or by a dotted path into nested claims, such as "realm_access.roles". A longer
 // literal name wins over a path: a claim named "realm_access.roles" comes before a member of "realm_access", and

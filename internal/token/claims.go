@@ -88,11 +88,12 @@ func numericDate(v any) (time.Time, bool) {
 	switch n := v.(type) {
 	case int64:
 		seconds = n
-	case float64:
-		if n < 0 || n > maxSeconds {
+	case Number:
+		f := n.Float()
+		if f < 0 || f > maxSeconds {
 			return time.Time{}, false
 		}
-		seconds = int64(n)
+		seconds = int64(f)
 	default:
 		return time.Time{}, false
 	}

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -200,7 +199,7 @@ func (v *Verifier) sign(signer jose.Signer, claims map[string]any) (http.Header,
 		}
 	}
 	maps.Copy(whole, claims)
-	payload, err := json.Marshal(whole, json.WithMarshalers(json.MarshalFunc(writeFloat)))
+	payload, err := json.Marshal(whole)
 	if err != nil {
 		return nil, nil, fmt.Errorf("write claims: %w", err)
 	}
@@ -213,13 +212,4 @@ func (v *Verifier) sign(signer jose.Signer, claims map[string]any) (http.Header,
 		return nil, nil, fmt.Errorf("write token: %w", err)
 	}
 	return http.Header{"Authorization": {"Bearer " + text}}, assumed, nil
-}
-
-// writeFloat keeps a number that was no integer from becoming one.
-func writeFloat(f float64) ([]byte, error) {
-	text := strconv.AppendFloat(nil, f, 'g', -1, 64)
-	if !bytes.ContainsAny(text, ".e") {
-		text = append(text, ".0"...)
-	}
-	return text, nil
 }

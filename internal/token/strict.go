@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -30,7 +29,7 @@ func decodeSegment(s string) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(s)
 }
 
-// decodeObject reads one JSON object. Numbers that are integers of 64 bits become int64, all others float64.
+// decodeObject reads one JSON object. Numbers that are integers of 64 bits become int64, all others a Number.
 func decodeObject(data []byte) (map[string]any, error) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(data))
 	if d.PeekKind() != '{' {
@@ -106,9 +105,8 @@ func decodeNumber(text string) (any, error) {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n, nil
 	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(f, 0) {
+	if _, err := strconv.ParseFloat(text, 64); err != nil {
 		return nil, errors.New("a number is out of range")
 	}
-	return f, nil
+	return Number(text), nil
 }

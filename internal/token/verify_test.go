@@ -72,8 +72,8 @@ func TestCallerSaysWhatTheTokenSays(t *testing.T) {
 		Issuer: issuer, Audience: []string{"other", audience}, AuthorizedParty: "cli", Scopes: []string{"mcp:read", "mcp:write"}, Expiry: time.Unix(exp, 0),
 		Subject: token.Subject{ID: "auth0|5f7c", Token: caller.Subject.Token, Claims: map[string]any{
 			"iss": issuer, "sub": "auth0|5f7c", "aud": []any{"other", audience}, "exp": exp, "iat": caller.Subject.Claims["iat"],
-			"azp": "cli", "client_id": "no", "scope": "mcp:read  mcp:write", "groups": []any{"a", "b"}, "n": int64(9007199254740993), "f": 1.5,
-			"big": 18446744073709551616.0, "realm_access": map[string]any{"roles": []any{"x"}}, "ok": true, "none": []any{},
+			"azp": "cli", "client_id": "no", "scope": "mcp:read  mcp:write", "groups": []any{"a", "b"}, "n": int64(9007199254740993), "f": token.Number("1.5"),
+			"big": token.Number("18446744073709551616"), "realm_access": map[string]any{"roles": []any{"x"}}, "ok": true, "none": []any{},
 		}},
 	}
 	if diff := cmp.Diff(want, caller, cmpopts.IgnoreUnexported(token.Caller{})); diff != "" {

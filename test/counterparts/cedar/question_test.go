@@ -65,13 +65,13 @@ func (s source) claims() map[string]any {
 	set(40, "realm_access", map[string]any{"roles": names(), "at": int64(5)}, "none")
 	set(60, "team", s.pick(words...), s.pick("eng", "ops"), []any{"dev", "eng"}, nil)
 	set(50, "https://example.com/team", s.pick("eng", "dev"), map[string]any{"name": "eng"})
-	set(70, "level", int64(1), int64(5), int64(100), int64(9007199254740993), int64(9223372036854775807), "5", 5.0, 4.5)
-	set(50, "big", 1e19, 922337203685477.5, int64(-9223372036854775808), -1e-5, 0.0)
-	set(60, "ratio", 0.5, 1.0, 0.1234, 1.23456, -2.25, 100.0, int64(3), 3.0)
+	set(70, "level", int64(1), int64(5), int64(100), int64(9007199254740993), int64(9223372036854775807), "5", token.Number("5.0"), token.Number("4.5"))
+	set(50, "big", token.Number("1e19"), token.Number("18446744073709551617"), token.Number("1.50"), token.Number("922337203685477.5"), int64(-9223372036854775808), token.Number("-1e-5"), token.Number("0.0"))
+	set(60, "ratio", token.Number("0.5"), token.Number("1.0"), token.Number("0.1234"), token.Number("1.23456"), token.Number("-2.25"), token.Number("100.0"), int64(3), token.Number("3.0"))
 	set(60, "admin", true, false, "true")
-	set(60, "tags", []any{"eng", "x*y"}, []any{"ops", int64(5), true, nil, []any{"eng"}}, "eng ops", []any{}, 0.5)
+	set(60, "tags", []any{"eng", "x*y"}, []any{"ops", int64(5), true, nil, []any{"eng"}}, "eng ops", []any{}, token.Number("0.5"))
 	set(60, "scope", "mcp", "mcp aws:write", "aws:read  aws:write mcp", []any{"aws:write", "mcp"})
-	set(60, "org", map[string]any{"name": "eng", "tier": int64(5), "at": map[string]any{"x": 0.5}, "roles": names(), "mode": nil}, map[string]any{}, "eng")
+	set(60, "org", map[string]any{"name": "eng", "tier": int64(5), "at": map[string]any{"x": token.Number("0.5")}, "roles": names(), "mode": nil}, map[string]any{}, "eng")
 	return c
 }
 

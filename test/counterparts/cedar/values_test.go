@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/rolegate/rolegate/internal/token"
 )
 
 // The rules of docs/policy.md once more: what Cedar's own engine gets is made here, as Cedar's JSON, from the claims and
@@ -37,8 +39,8 @@ func value(v any, level int) (string, bool) {
 		return strconv.FormatBool(v), true
 	case int64:
 		return strconv.FormatInt(v, 10), true
-	case float64:
-		return fraction(strconv.FormatFloat(v, 'g', -1, 64)), true
+	case token.Number:
+		return value(json.Number(v), level)
 	case json.Number:
 		if strings.ContainsAny(v.String(), ".eE") {
 			return fraction(v.String()), true
