@@ -178,8 +178,8 @@ func TestNoListPassesUnfiltered(t *testing.T) {
 		"nothing":                      ` `,
 		"half of a message":            result(list)[:40],
 		"nested too deeply":            result(list + `,"a":` + deep),
-		"half of a surrogate pair":     result(`"tools":[{"name":"x","description":"\ud800"}]`),
-		"a repeated name in an item":   result(`"tools":[{"name":"x","a":{"b":1,"b":2}}]`),
+		"half of a surrogate pair":     result(list + `,"a":"\ud800"`),
+		"a repeated name":              result(list + `,"a":{"b":1,"b":2}`),
 		"a comma too many":             result(`"tools":[{"name":"x"},]`),
 		"a comma too few in a message": `{"id":1 "result":{"tools":[]}}`,
 		"a word that is no value":      `{"method":tru,"result":{"tools":[]}}`,
@@ -199,6 +199,24 @@ func TestNoListPassesUnfiltered(t *testing.T) {
 		}
 		if _, _, _, err := mcp.Tools([]byte(in)); err == nil {
 			t.Errorf("%s is read as a list of tools", name)
+		}
+	}
+}
+
+// TestAnAmbiguousItemIsHiddenAlone: one odd tool takes no other with it, and none of it is judged or shown.
+func TestAnAmbiguousItemIsHiddenAlone(t *testing.T) {
+	for _, odd := range []string{
+		`{"name":"a","name":"x"}`, `{"name":"a","n\u0061me":"x"}`, `{"name":"a","inputSchema":{"b":1,"b":2}}`, `{"name":"a","description":"\ud800"}`,
+		`{"name":"a","annotations":{"readOnlyHint":true,"readOnlyHint":false}}`, `{"name":"a","x":{"\udc00":1}}`, `{"name":"a","x":[{"b":1,"b":2}]}`,
+	} {
+		f := mcp.ListFilter{Judge: shown, Method: mcp.MethodToolsList}
+		got, err := f.Message([]byte(result(`"tools":[{"name":"b"},` + odd + `,{"name":"c"}]`)))
+		if want := result(`"tools":[{"name":"b"},{"name":"c"}]`); err != nil || string(got) != want || f.Shown != 2 || f.Hidden != 1 {
+			t.Errorf("%s: %s, %v; %d shown, %d hidden", odd, got, err, f.Shown, f.Hidden)
+		}
+		tools, _, _, err := mcp.Tools([]byte(result(`"tools":[{"name":"b"},` + odd + `]`)))
+		if err != nil || len(tools) != 2 || tools[0].Odd || !tools[1].Odd {
+			t.Errorf("%s: %+v, %v", odd, tools, err)
 		}
 	}
 }

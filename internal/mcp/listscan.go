@@ -206,8 +206,10 @@ func (a *answer) readList(kind int) bool {
 	return true
 }
 
+// readElement consumes an element. What is ambiguous within it makes nothing but the element odd.
 func (a *answer) readElement() bool {
 	s := a.s
+	flaw := s.flaw
 	a.elements = append(a.elements, element{at: span{from: uint32(s.pos)}})
 	e := &a.elements[len(a.elements)-1]
 	var ok bool
@@ -218,6 +220,7 @@ func (a *answer) readElement() bool {
 		ok = s.value(inside, listDepth)
 	}
 	e.at.to = uint32(s.pos)
+	e.odd, s.flaw = e.odd || s.flaw != flaw, flaw
 	return ok
 }
 

@@ -24,8 +24,10 @@ var (
 // Stream gives what the client reads instead of a stream of events, each as soon as the remote has ended it. The events
 // pass as they were but for the data that Message changes. Of an event that is not understood only comments, id and
 // retry pass, so that the client can resume after it. An event without data, or with none but an empty line, passes,
-// unless it has fields that nobody knows and a line of the stream has ended with a CR alone. An event that is larger
-// than MaxEvent ends the stream with an error; one without an end is dropped.
+// unless it has fields that nobody knows and a line of the stream has ended with a CR alone. An event is not understood
+// either where it would have more lines to some reader, but for a single line of data: what such a one is cut into is no
+// JSON to anybody. Such a comment passes empty, such an id or retry not at all. An event that is larger than MaxEvent
+// ends the stream with an error; one without an end is dropped.
 //
 // The reader has Wait, which waits for the body where that can be waited for; until then it holds no memory but for
 // an event that has begun. Close may be called while Read runs.
@@ -138,7 +140,7 @@ func (s *eventStream) pass() bool {
 			break
 		}
 		unit := s.in.data[s.unit:end]
-		changed := event && s.judge(unit)
+		changed := event && s.judge(unit) || !event && s.mute(unit)
 		s.begun = true
 		if changed {
 			s.ready, s.then = s.in.data[from:s.unit], s.edited.data
@@ -234,6 +236,10 @@ func classify(line []byte, first bool) (lineKind, []byte) {
 
 func notLetter(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
 
+// moreEnds end a line for some readers, Python's splitlines among them, and for the specification do not. To such a reader
+// what follows is a line of its own, of data or one that ends the event.
+const moreEnds = "\v\f\x1c\x1d\x1e\u0085\u2028\u2029"
+
 // lines goes through the lines of an event: what each is, its value, and its bytes with their end.
 func lines(event []byte, first bool, yield func(kind lineKind, value, whole []byte)) {
 	for len(event) > 0 {
@@ -279,6 +285,19 @@ func (s *eventStream) judge(event []byte) (changed bool) {
 	return true
 }
 
+// mute empties a comment that is more than one line to some readers. What the client reads instead stands in edited.
+func (s *eventStream) mute(comment []byte) (changed bool) {
+	if !bytes.ContainsAny(comment, moreEnds) {
+		return false
+	}
+	if s.edited != nil {
+		s.edited.drop()
+	}
+	s.edited = newBuffer(slack)
+	s.edited.set(appendMuted(s.edited.data, comment))
+	return true
+}
+
 // eventData is the data of an event: its lines, joined by LF.
 type eventData struct {
 	text     []byte
@@ -298,7 +317,8 @@ func (d *eventData) drop() {
 
 func dataOf(event []byte, first bool) (d eventData) {
 	count := 0
-	lines(event, first, func(kind lineKind, value, _ []byte) {
+	lines(event, first, func(kind lineKind, value, whole []byte) {
+		d.doubtful = d.doubtful || kind != dataLine && bytes.ContainsAny(whole, moreEnds)
 		switch kind {
 		case dataLine:
 			if count++; count == 1 {
@@ -317,6 +337,7 @@ func dataOf(event []byte, first bool) (d eventData) {
 			d.unknown = true
 		}
 	})
+	d.doubtful = d.doubtful || count > 1 && bytes.ContainsAny(d.text, moreEnds)
 	return d
 }
 
@@ -341,11 +362,17 @@ func appendEdited(dst, event, data []byte, first bool) []byte {
 }
 
 // appendWithheld appends what passes of an event that is not understood. With cr a CR may stand before it. Where a LF
-// comes to stand behind a CR, which would make one end of a line of them, the blank line gets a CR of its own.
+// comes to stand behind a CR, which would make one end of a line of them, the blank line gets a CR of its own. A comment
+// that is more than one line to some readers is emptied.
 func appendWithheld(dst, event []byte, first, cr bool) []byte {
 	lines(event, first, func(kind lineKind, _, whole []byte) {
+		odd := bytes.ContainsAny(whole, moreEnds)
 		switch {
-		case kind == commentLine || kind == idLine:
+		case kind == commentLine && odd:
+			dst = appendMuted(dst, whole)
+			cr = whole[len(whole)-1] == '\r'
+			return
+		case kind == commentLine || kind == idLine && !odd:
 			cr = whole[len(whole)-1] == '\r'
 		case kind != blankLine:
 			return
@@ -355,6 +382,11 @@ func appendWithheld(dst, event []byte, first, cr bool) []byte {
 		dst = append(dst, whole...)
 	})
 	return dst
+}
+
+// appendMuted appends the comment without its text.
+func appendMuted(dst, comment []byte) []byte {
+	return append(append(dst, ':'), comment[lineEnd(comment, 0):]...)
 }
 
 // lineEnd gives the index, at or after i, of the first byte that is LF or CR; or len(src). It looks at eight bytes at

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -198,6 +199,12 @@ type event struct {
 	odd             bool // it has fields that some reader could take for data, or for more of the line before
 }
 
+// What ends lines for Python's splitlines, and of that what the specification does not have.
+var (
+	lineEnds  = regexp.MustCompile(`\r\n|[\n\r\v\f\x1c\x1d\x1e\x{85}\x{2028}\x{2029}]`)
+	otherEnds = regexp.MustCompile(`[\v\f\x1c\x1d\x1e\x{85}\x{2028}\x{2029}]`)
+)
+
 // naive parses a whole stream as the specification puts it, line by line. An event that is not ended is dropped, with
 // the comments in it.
 func naive(text string) (events []event, comments []string) {
@@ -207,13 +214,24 @@ func naive(text string) (events []event, comments []string) {
 	all := strings.Split(text, "\n")
 	var e event
 	var within []string // comments
-	started := false
+	started, cut := false, false
 	for _, line := range all[:len(all)-1] {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimPrefix(value, " ")
+		if otherEnds.MatchString(line) {
+			e.odd = e.odd || name != "data" && (name != "" || started)
+			cut = cut || name == "data"
+			switch name {
+			case "":
+				value = ""
+			case "id", "retry":
+				name = "event"
+			}
+		}
 		switch {
 		case line == "":
-			events, e, started = append(events, e), event{}, false
+			e.odd = e.odd || cut && len(e.data) > 1
+			events, e, started, cut = append(events, e), event{}, false, false
 			comments, within = append(comments, within...), nil
 			continue
 		case name == "" && !started:
@@ -258,12 +276,18 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// lineFeeds parses a stream as those do who take a LF, and a CR before it, for the only end of a line: the data of each
-// event, and of one that is not ended.
-func lineFeeds(text string) (events [][]string) {
+// lineFeeds are the lines of a stream to those who take a LF, and a CR before it, for the only end of a line.
+func lineFeeds(text string) (lines []string) {
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"))
+	}
+	return lines
+}
+
+// dataOf is the data of each event of such lines, and of one that is not ended.
+func dataOf(lines []string) (events [][]string) {
 	var data []string
-	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
-		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+	for _, line := range lines {
 		switch name, value, _ := strings.Cut(line, ":"); {
 		case line == "":
 			events, data = append(events, data), nil
@@ -274,11 +298,14 @@ func lineFeeds(text string) (events [][]string) {
 	return append(events, data)
 }
 
-// notVisibleByLineFeeds checks that who reads in that way finds no item that is hidden.
-func notVisibleByLineFeeds(t *testing.T, out string) {
-	for _, data := range lineFeeds(out) {
-		if msg := []byte(strings.Join(data, "\n")); json.Valid(msg) {
-			notVisible(t, msg, false)
+// notVisibleByOtherLines checks that who ends lines in either way finds no item that is hidden.
+func notVisibleByOtherLines(t *testing.T, out string) {
+	out = strings.TrimPrefix(out, "\ufeff")
+	for _, lines := range [][]string{lineFeeds(out), lineEnds.Split(out, -1)} {
+		for _, data := range dataOf(lines) {
+			if msg := []byte(strings.Join(data, "\n")); json.Valid(msg) {
+				notVisible(t, msg, false)
+			}
 		}
 	}
 }
@@ -290,7 +317,9 @@ func FuzzSSE(f *testing.F) {
 		"event: message\nid: 7\ndata: " + hiddenList + "\n\n", ": c\r\n\r\ndata:" + notice + "\r\ndata: \r\n\r\n", "data: {\rdata: }\r\r\n\n",
 		"\ufeffdata: " + hiddenList + "\n\n\n", "\xef\xbb", "id: 1\ndata:\n\ndata: x\nid: 2\n\ndata: y", "Data: " + hiddenList + "\n\n", "retry: 1\r: c\r\r", "data: [\n:\n\n",
 		"data: " + strings.Replace(hiddenList, ",", ",\ndata: ", 3) + "\r\r\n\r\n", "data\ndata\n\n", "x: y\rdata: " + emptyList + "\n\n", "data: " + emptyList + "\nx\n\n",
-		"data: {}\ndAtA0\n\n", "0\n\r0", "data: \r\r" + hiddenList + "\n\n", "data:\r\r\t" + hiddenList + "\n\n", "data: \r: x\r\r" + hiddenList + "\n\n", "data\r\rx\n\n", "x\r:\rx\n\n",
+		"data: {}\ndAtA0\n\n", "0\n\r0", "data: \r\r" + hiddenList + "\n\n", ": \u2028data: " + hiddenList + "\n\n", "id: 7\u0085data:" + hiddenList + "\n\n", ":\vdata: " + hiddenList + "\f\f\r\n", "data: {\"method\":\"\u2029\u2029data:x\"}\n\n",
+		"data: {\"method\":\"\u2028\u2028\",\"x\u2028\u2028\":\ndata: " + hiddenList + "\n: \u2028\u2028\ndata: }\n\n", "data: {\"method\":\"\",\"x\u2028\u2028\":\ndata: " + hiddenList + "\n: \ndata: ,\"\u2028\u2028\":1}\n\n",
+		"data:\r\r\t" + hiddenList + "\n\n", "data: \r: x\r\r" + hiddenList + "\n\n", "data\r\rx\n\n", "x\r:\rx\n\n",
 	} {
 		f.Add(in, []byte{})
 		f.Add(in, []byte{2, 0, 7})
@@ -306,7 +335,7 @@ func FuzzSSE(f *testing.F) {
 		if other, err := stream(&parts, &pieces{in: in, lengths: lengths}); err != nil || other != got || parts.Withheld != whole.Withheld {
 			t.Errorf("in pieces %q (%v), whole %q", other, err, got)
 		}
-		notVisibleByLineFeeds(t, got)
+		notVisibleByOtherLines(t, got)
 		before, comments := naive(in)
 		after, others := naive(got)
 		if len(before) != len(after) || !slices.Equal(comments, others) {
