@@ -25,9 +25,8 @@ var (
 // pass as they were but for the data that Message changes. Of an event that is not understood only comments, id and
 // retry pass, so that the client can resume after it. An event without data, or with none but an empty line, passes,
 // unless it has fields that nobody knows and a line of the stream has ended with a CR alone. An event is not understood
-// either where it would have more lines to some reader, but for a single line of data: what such a one is cut into is no
-// JSON to anybody. Such a comment passes empty, such an id or retry not at all. An event that is larger than MaxEvent
-// ends the stream with an error; one without an end is dropped.
+// either where a line of it that is no data is more than one to some reader; such a comment passes empty, such an id or
+// retry not at all. An event that is larger than MaxEvent ends the stream with an error; one without an end is dropped.
 //
 // The reader has Wait, which waits for the body where that can be waited for; until then it holds no memory but for
 // an event that has begun. Close may be called while Read runs.
@@ -237,7 +236,8 @@ func classify(line []byte, first bool) (lineKind, []byte) {
 func notLetter(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
 
 // moreEnds end a line for some readers, Python's splitlines among them, and for the specification do not. To such a reader
-// what follows is a line of its own, of data or one that ends the event.
+// what follows is a line of its own, of data or one that ends the event. In a line of data they may stand: there they are
+// within a string of the JSON, and what it is cut into is no JSON.
 const moreEnds = "\v\f\x1c\x1d\x1e\u0085\u2028\u2029"
 
 // lines goes through the lines of an event: what each is, its value, and its bytes with their end.
@@ -337,7 +337,6 @@ func dataOf(event []byte, first bool) (d eventData) {
 			d.unknown = true
 		}
 	})
-	d.doubtful = d.doubtful || count > 1 && bytes.ContainsAny(d.text, moreEnds)
 	return d
 }
 
