@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/fake"
 	trouble "github.com/rolegate/rolegate/internal/fake/stage"
@@ -83,6 +85,9 @@ func load(t testing.TB, documents string) *config.Proxy {
 
 func newWorld(t testing.TB, o fake.Options) *fake.World {
 	t.Helper()
+	if o.IDP.Algs == nil {
+		o.IDP.Algs = []jose.SignatureAlgorithm{jose.ES256} // RSA keys take longer to make than most cases
+	}
 	w, err := fake.NewWorld(o)
 	if err != nil {
 		t.Fatal(err)
