@@ -14,6 +14,7 @@ type Listing struct {
 	For           *Event   // the request that began it; what is read of it no longer changes after policy was asked
 	AWSRequestIDs []string // of the answers, one for each page that has one
 	Pages, Tools  int      // that could be had
+	Changed       bool     // the remote said meanwhile that its tools have changed
 	Duration      time.Duration
 	Err           error // nil: the list is whole
 }

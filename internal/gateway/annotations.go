@@ -189,22 +189,31 @@ func (a *annotations) forget(remote string) {
 	}
 }
 
-// fetchHints lists the remote's tools, all pages, for the caller of ev, and writes a line about it. The life is that of
-// the page that ends first.
-func (g *Gateway) fetchHints(ctx context.Context, ev *audit.Event, session string) (*hints, time.Duration, error) {
-	began := time.Now()
-	all := &hints{tools: map[string]*policy.Hints{}}
+// fetchHints lists the remote's tools for the caller of ev, and writes a line about it. Where the remote says meanwhile
+// that they changed, it begins anew, once; after that the list does for those alone who wait for it.
+func (g *Gateway) fetchHints(ctx context.Context, ev *audit.Event, session string) (all *hints, life time.Duration, err error) {
 	trace := &audit.Listing{For: ev}
-	life := time.Duration(-1)
-	for cursor := ""; ; {
-		if trace.Pages == maxPages {
-			trace.Err = fmt.Errorf("list tools: more than %d pages", maxPages)
-			break
-		}
-		var tools []mcp.Item
-		var ttl time.Duration
-		if tools, cursor, ttl, trace.Err = g.listTools(ctx, trace, session, cursor); trace.Err != nil {
-			break
+	began := time.Now()
+	if all, life, err = g.allTools(ctx, trace, session); err == nil && trace.Changed {
+		trace.Changed = false
+		all, life, err = g.allTools(ctx, trace, session)
+	}
+	trace.Duration, trace.Err = time.Since(began), err
+	trace.Log(ctx, g.Log)
+	if trace.Changed {
+		life = 0
+	}
+	return all, life, err
+}
+
+// allTools lists the remote's tools, all pages. The life is that of the page that ends first.
+func (g *Gateway) allTools(ctx context.Context, trace *audit.Listing, session string) (*hints, time.Duration, error) {
+	all := &hints{tools: map[string]*policy.Hints{}}
+	life, cursor := time.Duration(-1), ""
+	for range maxPages {
+		tools, next, ttl, err := g.listTools(ctx, trace, session, cursor)
+		if err != nil {
+			return nil, 0, err
 		}
 		for i := range tools {
 			all.add(&tools[i])
@@ -212,16 +221,15 @@ func (g *Gateway) fetchHints(ctx context.Context, ev *audit.Event, session strin
 		if ttl >= 0 && (life < 0 || ttl < life) {
 			life = ttl
 		}
-		if cursor == "" {
-			break
+		if cursor = next; cursor != "" {
+			continue
 		}
+		if life < 0 {
+			life = hintsLife
+		}
+		return all, min(max(life, minHintsLife), maxHintsLife), nil
 	}
-	trace.Duration = time.Since(began)
-	trace.Log(ctx, g.Log)
-	if life < 0 {
-		life = hintsLife
-	}
-	return all, min(max(life, minHintsLife), maxHintsLife), trace.Err
+	return nil, 0, fmt.Errorf("list tools: more than %d pages", maxPages)
 }
 
 // listTools asks for one page, and notes what becomes of it in trace. The error is personal where others may fare better.
@@ -251,7 +259,7 @@ func (g *Gateway) listTools(ctx context.Context, trace *audit.Listing, session, 
 	if err = plain(resp); err != nil {
 		return nil, "", 0, fmt.Errorf("list tools: %w", err)
 	}
-	message, err := answerOf(resp)
+	message, err := answerOf(resp, func() { trace.Changed = true })
 	if err != nil {
 		return nil, "", 0, fmt.Errorf("list tools: %w", err)
 	}
@@ -283,9 +291,9 @@ func notListed(resp *http.Response, session string) error {
 }
 
 // answerOf reads the response of a call of the gateway's own, from a body or from a stream.
-func answerOf(resp *http.Response) ([]byte, error) {
+func answerOf(resp *http.Response, changed func()) ([]byte, error) {
 	if isStream(resp.Header.Get("Content-Type")) {
-		return mcp.Answer(resp.Body, maxList)
+		return mcp.Answer(resp.Body, maxList, changed)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxList+1))
 	if err == nil && len(body) > maxList {

@@ -20,6 +20,7 @@ type lister struct {
 	extra  string        // more members of the result
 	delay  time.Duration // of each page
 	say    chan string   // for GET streams
+	moved  int           // how many answers from the second page on say that the list has changed; each changes the first
 	cursor []string      // asked for, in order
 	mu     sync.Mutex
 }
@@ -63,8 +64,16 @@ func (l *lister) answer(w http.ResponseWriter, r *http.Request, method string, b
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	_, _ = io.WriteString(w, "id: 1\ndata: \n\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\ndata: "+message+"\n\n")
+	_, _ = io.WriteString(w, "id: 1\ndata: \n\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n")
+	if n > 0 && l.moved > 0 {
+		l.moved--
+		l.pages[0] = writers
+		_, _ = io.WriteString(w, listChanged)
+	}
+	_, _ = io.WriteString(w, "data: "+message+"\n\n")
 }
+
+const listChanged = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
 
 func (l *lister) asked() int {
 	l.mu.Lock()
@@ -138,13 +147,26 @@ func TestAChangedListIsFetchedAnew(t *testing.T) {
 	l.mu.Lock()
 	l.pages = []string{writers}
 	l.mu.Unlock()
-	const changed = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
-	l.say <- changed
-	got := make([]byte, len(changed))
+	l.say <- listChanged
+	got := make([]byte, len(listChanged))
 	if _, err := io.ReadFull(resp.Body, got); err != nil || !strings.Contains(string(got), "list_changed") {
 		t.Fatalf("%q %v", got, err)
 	}
 	if a := s.do(call{user: "ann", body: callTool("late", `{}`)}); a.status != 200 || l.asked() != 2 {
 		t.Errorf("%d %s; %d fetches", a.status, a.body, l.asked())
+	}
+}
+
+// TestAListThatChangesWhileItIsFetched is fetched anew; where it goes on changing, it is good for one call.
+func TestAListThatChangesWhileItIsFetched(t *testing.T) {
+	for moved, want := range map[int][2]int{1: {4, 4}, 2: {4, 6}} { // pages asked for after each of two calls
+		l := &lister{pages: []string{`[{"name":"writer","annotations":{"readOnlyHint":true}}]`, "[]"}, stream: true, moved: moved}
+		s := stage(t, (&standIn{answer: l.answer}).before(t), policies(readersOnly))
+		for _, pages := range want {
+			s.do(call{user: "ann", body: callTool("writer", `{}`)}).refused(t, 403)
+			if l.asked() != pages {
+				t.Errorf("changed %d times: %d pages, want %d", moved, l.asked(), pages)
+			}
+		}
 	}
 }

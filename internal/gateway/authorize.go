@@ -147,12 +147,14 @@ func decisionLabel(d policy.Decision) string {
 	}
 }
 
-// judge says what of a list a caller sees: what they may use, or may with more scopes.
-func (g *Gateway) judge(c *token.Caller) mcp.Judge {
+// judge says what of a list the caller of ev sees: what they may use, or may with more scopes. What could not be
+// evaluated is noted once, however many items it concerns.
+func (g *Gateway) judge(ev *audit.Event) mcp.Judge {
 	var who *policy.Principal
 	if g.policies != nil {
-		who = g.know(c).principal
+		who = g.know(ev.Caller).principal
 	}
+	failed := told{}
 	return func(item *mcp.Item) bool {
 		if !g.tools.show(item) {
 			return false
@@ -161,6 +163,11 @@ func (g *Gateway) judge(c *token.Caller) mcp.Judge {
 			return true
 		}
 		d := g.policies.Decide(who, policy.Query{Method: item.Method, Target: item.Target, Hints: policy.Hints(item.Hints)})
+		n := len(ev.PolicyErrors)
+		ev.PolicyErrors = failed.add(ev.PolicyErrors, d.Errors)
+		for _, e := range ev.PolicyErrors[n:] {
+			g.Metrics.PolicyFailed(e.ID, e.Effect)
+		}
 		return d.Allowed || len(d.Scopes) > 0
 	}
 }

@@ -81,6 +81,12 @@ func perform(w http.ResponseWriter, r *http.Request, name string) {
 		events(w, progress)
 	case "empty":
 		answerJSON(w, "")
+	case "not modified":
+		w.WriteHeader(http.StatusNotModified)
+	case "response without an end":
+		answerJSON(w, okResult+"\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
 	case "half":
 		answerJSON(w, toolError[:len(toolError)-3])
 	case "page":
@@ -255,9 +261,11 @@ var deeds = []deed{
 	{name: "events without a response", call: aTool("no response"), want: toolCall("failure", 200, facts{"stream": true, "error": unanswered})},
 	{name: "an empty answer", call: aTool("empty"), want: toolCall("failure", 200, facts{"error": unanswered})},
 	{name: "half an answer", call: aTool("half"), want: toolCall("failure", 200, facts{"error": unanswered})},
+	{name: "no answer but 304", call: aTool("not modified"), want: toolCall("failure", 304, facts{"error": unanswered})},
 	{name: "a page", call: aTool("page"), want: facts{"type": "mcp_tool_call", "outcome": "failure", "status": 502, "decision": "bad_upstream"}},
 	{name: "a stream to be resumed", call: aTool("resumed"), want: toolCall("success", 200, facts{"stream": true})},
 	{name: "leaves after the response", call: aTool("endless response"), ends: leavesAnswered, want: toolCall("success", 200, facts{"stream": true})},
+	{name: "leaves after a response without an end", call: aTool("response without an end"), ends: leavesAnswered, want: toolCall("success", 200, nil)},
 	{name: "the remote refuses", call: aTool("refuses"), want: toolCall("application_error", 429, facts{
 		"error": "the remote MCP server answered 429, which was passed on",
 	})},
@@ -323,5 +331,8 @@ var deeds = []deed{
 	})},
 	{name: "the metadata", call: call{method: http.MethodGet}, path: "/.well-known/oauth-protected-resource", want: noOne.with(facts{
 		"type": "http_request", "outcome": "success", "status": 200,
+	})},
+	{name: "another method than the metadata's", call: call{method: http.MethodPut}, path: "/.well-known/oauth-protected-resource", want: noOne.with(facts{
+		"type": "http_request", "outcome": "denied", "status": 405, "decision": "bad_method", "error": "bad_method: HTTP method not allowed here",
 	})},
 }

@@ -369,6 +369,22 @@ func TestDefaultOriginIsTheResource(t *testing.T) {
 	}
 }
 
+// TestAnswersAreKeptForNobodyElse: what was answered to one caller no cache may give to another.
+func TestAnswersAreKeptForNobodyElse(t *testing.T) {
+	for sent, want := range map[string]string{
+		"public, max-age=600": "private", "S-MaxAge=5": "private", "max-age=5, must-revalidate": "private",
+		"no-store": "no-store", "no-cache, no-transform": "no-cache, no-transform", "private, max-age=9": "private, max-age=9",
+	} {
+		s := stage(t, behind(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", sent)
+			answerJSON(w, okResult)
+		}))
+		if got := s.do(call{user: "ann", body: rpc("ping", "{}")}).header.Get("Cache-Control"); got != want {
+			t.Errorf("%s becomes %q, want %q", sent, got, want)
+		}
+	}
+}
+
 func TestSlowBodyEnds(t *testing.T) {
 	s := stage(t, spec("limits: {bodyTimeout: 300ms}"))
 	for name, token := range map[string]string{"with a token": s.world.Token("ann"), "without": "none"} {

@@ -73,7 +73,7 @@ type Gateway struct {
 	limits   mcp.Limits
 	write    time.Duration
 	made     time.Time
-	metadata http.Handler
+	metadata func(http.ResponseWriter, *http.Request) error
 }
 
 // New wires the rooms for cfg, taking over from previous (may be nil) what is still true. The problems are mistakes
@@ -245,8 +245,7 @@ func (g *Gateway) serveMetadata(w http.ResponseWriter, r *http.Request, _ *audit
 	if metadata == nil {
 		metadata = token.Metadata(ownURL(r)+g.cfg.Endpoint, []string{g.cfg.OIDC.Issuer}, g.cfg.OIDC.Scopes)
 	}
-	metadata.ServeHTTP(w, r)
-	return nil
+	return metadata(w, r)
 }
 
 // metadataURL is where a client finds the metadata (RFC 9728, section 3.1: the well-known path goes before the

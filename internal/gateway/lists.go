@@ -35,7 +35,7 @@ func (g *Gateway) filter(ev *audit.Event, resp *http.Response) (*mcp.ListFilter,
 		return nil, nil
 	}
 	f := &mcp.ListFilter{
-		Method: ev.Call.Method, Modern: ev.Call.Era == mcp.Modern, Judge: g.judge(ev.Caller),
+		Method: ev.Call.Method, Modern: ev.Call.Era == mcp.Modern, Judge: g.judge(ev),
 		Unasked:   ev.Call.Kind != mcp.Request && ev.Call.Kind != mcp.Stream,
 		OnChanged: func() { g.annotations.forget(g.cfg.RemoteURL) },
 	}

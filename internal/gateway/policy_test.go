@@ -257,6 +257,25 @@ func TestListsShowWhatMayBeUsed(t *testing.T) {
 	}
 }
 
+// TestFailuresInListsAreTold: a forbid that can't be evaluated empties a list, and who looks for the reason finds it, once.
+func TestFailuresInListsAreTold(t *testing.T) {
+	s := stage(t, toolsServer().before(t), policies(`permit(principal, action, resource);`,
+		`@id("broken") forbid(principal, action == Action::"call_tool", resource) when { context.arg_x == "y" };`))
+	a := s.do(call{user: "ann", body: listTools})
+	if got := namesIn(t, a.body); a.status != 200 || len(got) != 0 {
+		t.Errorf("%d %v", a.status, got)
+	}
+	eventually(t, "the log names the policy", func() bool { return strings.Contains(s.log.String(), `"policy_errors":"broken (forbid): `) })
+	if n := strings.Count(s.log.String(), "broken (forbid)"); n != 1 {
+		t.Errorf("it is told %d times", n)
+	}
+	scraped := httptest.NewRecorder()
+	s.house.Metrics.Handler().ServeHTTP(scraped, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if !strings.Contains(scraped.Body.String(), `rolegate_policy_errors_total{effect="forbid",policy="broken"} 1`) {
+		t.Error("it is not counted, or more than once")
+	}
+}
+
 // TestListsThatCantBeUnderstoodAreWithheld: an unfiltered list is worse than none.
 func TestListsThatCantBeUnderstoodAreWithheld(t *testing.T) {
 	for name, answer := range map[string]struct{ header, body string }{

@@ -75,7 +75,7 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, ev *audit.Event,
 	}
 	w.WriteHeader(resp.StatusCode)
 	err = g.copyBody(w, resp, sees, ev.Stream, r.ProtoMajor > 1)
-	if err != nil && r.Context().Err() != nil && ev.Stream && watcher != nil && watcher.Outcome().Kind != mcp.OutcomeUnknown {
+	if err != nil && r.Context().Err() != nil && watcher != nil && watcher.Outcome().Kind != mcp.OutcomeUnknown {
 		return nil // the client had its response, and left
 	}
 	return err
@@ -106,6 +106,9 @@ func allowResponse(to, from http.Header) {
 			to[name] = v
 		}
 	}
+	if v := to["Cache-Control"]; v != nil && shareable(strings.ToLower(strings.Join(v, ","))) {
+		to["Cache-Control"] = []string{"private"}
+	}
 	for name, v := range from {
 		for _, family := range allowedFamilies {
 			if strings.HasPrefix(name, family) {
@@ -113,6 +116,12 @@ func allowResponse(to, from http.Header) {
 			}
 		}
 	}
+}
+
+// shareable says whether a Cache-Control has a cache keep for others what was answered to one caller: those are the words
+// that outdo the request's Authorization (RFC 9111, section 3.5).
+func shareable(cacheControl string) bool {
+	return strings.Contains(cacheControl, "public") || strings.Contains(cacheControl, "s-maxage") || strings.Contains(cacheControl, "must-revalidate")
 }
 
 var (

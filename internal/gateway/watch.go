@@ -37,7 +37,7 @@ func (g *Gateway) learn(ev *audit.Event, w *mcp.Watcher, status int) {
 			ev.RPCCode = mcp.CodeInternal // an error without a code that can be read
 		}
 	case mcp.OutcomeUnknown:
-		if status < 300 && !w.Blinded() && !w.Resumable() && !listening(ev.Call) {
+		if status < 400 && !w.Blinded() && !w.Resumable() && !listening(ev.Call) {
 			ev.Flaw = g.unanswered(ev)
 		}
 	}

@@ -48,9 +48,10 @@ func Compose(like *Call, id, method, cursor string) (*Call, http.Header) {
 }
 
 // Answer reads the answer of a list request from a stream of server-sent events: the first response. What comes before
-// it is passed over, what comes after it is not read. It reads at most limit bytes for one event.
-func Answer(body io.ReadCloser, limit int) (msg []byte, err error) {
-	f := &ListFilter{Judge: func(*Item) bool { return true }, MaxEvent: limit}
+// it is passed over, but for changed being called with each notifications/tools/list_changed; what comes after it is not
+// read. It reads at most limit bytes for one event.
+func Answer(body io.ReadCloser, limit int, changed func()) (msg []byte, err error) {
+	f := &ListFilter{Judge: func(*Item) bool { return true }, MaxEvent: limit, OnChanged: changed}
 	f.onAnswer = func(m []byte) {
 		if msg == nil {
 			msg = bytes.Clone(m)

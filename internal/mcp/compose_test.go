@@ -50,7 +50,7 @@ func TestAnswer(t *testing.T) {
 		"none before its end": {strings.NewReader("data: " + list), ""},
 		"too large":           {strings.NewReader("data: " + strings.Repeat(" ", 5000) + list + "\n\n"), ""},
 	} {
-		got, err := mcp.Answer(io.NopCloser(c.stream), 4096)
+		got, err := mcp.Answer(io.NopCloser(c.stream), 4096, nil)
 		if string(got) != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}

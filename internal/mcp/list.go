@@ -197,8 +197,11 @@ func (f *ListFilter) edit(e *editor, a *answer) {
 
 // filter removes from a list what is not shown. An element goes with the comma before it, or, before the first that
 // is shown, with the one after it.
+//
+// Tools that share a name and are not annotated alike are never shown.
 func (f *ListFilter) filter(e *editor, a *answer, l *list) {
 	elements := a.elements[l.first:l.last]
+	a.dispute(l)
 	shown := 0
 	var item Item
 	for i := range elements {
@@ -220,6 +223,29 @@ func (f *ListFilter) filter(e *editor, a *answer, l *list) {
 	}
 	f.Shown += shown
 	f.Hidden += len(elements) - shown
+}
+
+// dispute makes the tools of a list odd that share a name and are not annotated alike: a caller can't tell which of them
+// it would use.
+func (a *answer) dispute(l *list) {
+	if l.kind != listTools || l.last-l.first < 2 {
+		return
+	}
+	elements := a.elements[l.first:l.last]
+	named := make(map[string]*element, len(elements))
+	for i := range elements {
+		x := &elements[i]
+		name, ok := text(a.s.bytes(x.name))
+		if !ok {
+			continue
+		}
+		y := named[string(name)]
+		if y == nil {
+			named[string(name)] = x
+		} else if x.odd || y.odd || x.hints != y.hints {
+			x.odd, y.odd = true, true
+		}
+	}
 }
 
 // truths are what Hints point to.

@@ -221,6 +221,22 @@ func TestAnAmbiguousItemIsHiddenAlone(t *testing.T) {
 	}
 }
 
+// TestToolsOfOneNameAreAnnotatedAlike, or not shown.
+func TestToolsOfOneNameAreAnnotatedAlike(t *testing.T) {
+	const harmful, plain = `{"name":"a","annotations":{"destructiveHint":true}}`, `{"name":"a","annotations":{}}`
+	for in, want := range map[string]string{
+		harmful + `,` + plain + `,{"name":"b"}`:                        `{"name":"b"}`,
+		plain + `,{"name":"b"},` + harmful + `,{"n\u0061me":"\u0061"}`: `{"name":"b"}`,
+		plain + `,{"name":"a","Name":"x"}`:                             ``,
+		harmful + `,` + harmful:                                        harmful + `,` + harmful,
+	} {
+		f := mcp.ListFilter{Judge: shown, Method: mcp.MethodToolsList}
+		if got, err := f.Message([]byte(result(`"tools":[` + in + `]`))); err != nil || string(got) != result(`"tools":[`+want+`]`) {
+			t.Errorf("%s becomes %s (%v), want %s", in, got, err, want)
+		}
+	}
+}
+
 // TestAListIsNobodysOwnResult: an answer may come to another request than the one that it is due to, so what is a list
 // to any reader is withheld from those that have none.
 func TestAListIsNobodysOwnResult(t *testing.T) {

@@ -15,23 +15,22 @@ const metadataMethods = "GET, HEAD, OPTIONS"
 
 // Metadata serves the protected-resource metadata of a resource (RFC 9728, section 2) as JSON to GET and HEAD, from
 // any origin. Scopes are what a client may ask for; offline_access never stands among them, for it is a matter between
-// client and authorization server. Any other method is 405.
-func Metadata(resource string, authServers, scopes []string) http.Handler {
+// client and authorization server. Any other method is a *fault.Error of kind BadMethod.
+func Metadata(resource string, authServers, scopes []string) func(http.ResponseWriter, *http.Request) error {
 	doc, err := json.Marshal(struct {
 		Resource             string   `json:"resource"`
 		AuthorizationServers []string `json:"authorization_servers,omitempty"`
 		BearerMethods        []string `json:"bearer_methods_supported"`
 		Scopes               []string `json:"scopes_supported,omitempty"`
 	}{resource, authServers, []string{"header"}, askable(scopes)})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) error {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("X-Content-Type-Options", "nosniff")
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
 			if err != nil { // a URL that is not UTF-8
-				w.WriteHeader(http.StatusInternalServerError)
-				return
+				return fault.New(fault.Internal, "internal error").Hint("the protected-resource metadata can't be written: set resourceUrl").Because(err)
 			}
 			h.Set("Content-Type", "application/json")
 			h.Set("Cache-Control", "public, max-age=300")
@@ -42,10 +41,12 @@ func Metadata(resource string, authServers, scopes []string) http.Handler {
 			h.Set("Access-Control-Max-Age", "3600")
 			w.WriteHeader(http.StatusNoContent)
 		default:
-			h.Set("Allow", metadataMethods)
-			w.WriteHeader(http.StatusMethodNotAllowed)
+			e := fault.New(fault.BadMethod, "HTTP method not allowed here")
+			e.Allow = metadataMethods
+			return e
 		}
-	})
+		return nil
+	}
 }
 
 // Challenge is the value of WWW-Authenticate for an answer that refuses a token or the lack of one (RFC 6750, section

@@ -35,11 +35,14 @@ func TestMetadata(t *testing.T) {
 		{"preflight", "OPTIONS", nil, 204, "", map[string]string{
 			"Access-Control-Allow-Methods": "GET, HEAD, OPTIONS", "Access-Control-Allow-Headers": "*, Authorization", "Access-Control-Max-Age": "3600",
 		}},
-		{"post", "POST", nil, 405, "", map[string]string{"Allow": "GET, HEAD, OPTIONS"}},
-		{"delete", "DELETE", nil, 405, "", map[string]string{"Allow": "GET, HEAD, OPTIONS"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			server := httptest.NewServer(token.Metadata(resource, servers, c.scopes))
+			metadata := token.Metadata(resource, servers, c.scopes)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if err := metadata(w, r); err != nil {
+					t.Error(err)
+				}
+			}))
 			defer server.Close()
 			r := must(http.NewRequest(c.method, server.URL, nil))
 			resp, err := http.DefaultClient.Do(r)
@@ -63,6 +66,21 @@ func TestMetadata(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestMetadataRefusals(t *testing.T) {
+	for method, metadata := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"POST": token.Metadata("https://gate.test/mcp", nil, nil), "DELETE": token.Metadata("https://gate.test/mcp", nil, nil),
+		"GET": token.Metadata("https://gate.test/\xff", nil, nil),
+	} {
+		e := fault.Of(metadata(httptest.NewRecorder(), httptest.NewRequest(method, "/", nil)))
+		switch {
+		case e == nil:
+			t.Errorf("%s passes", method)
+		case method == "GET" && e.Kind != fault.Internal, method != "GET" && (e.Kind != fault.BadMethod || e.Allow != "GET, HEAD, OPTIONS"):
+			t.Errorf("%s: %+v", method, e)
+		}
 	}
 }
 
