@@ -84,7 +84,7 @@ func (l *loader) path(path string) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		l.mistake(path, "can't be read: "+reason(err), "a file or a folder")
+		l.mistake(path, "can't be read: "+reason(err), "name a file or a folder that is there, and that you may read")
 	case info.IsDir():
 		l.folder(path)
 	default:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,33 +17,15 @@ import (
 )
 
 // patience bounds every wait of these tests; only a failure takes that long.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // process is a rolegate that runs beside the test.
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
-	log   *book
+	log   *fake.Log
 	ended chan struct{} // closed when it has ended; then code is its exit code
 	code  int
-}
-
-// book keeps what a process writes.
-type book struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.String()
 }
 
 func newWorld(t *testing.T) *fake.World {
@@ -87,7 +67,7 @@ func environment(more ...string) []string {
 // the test failed.
 func start(t *testing.T, dir string, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command("rolegate", args...), log: &book{}, ended: make(chan struct{})}
+	p := &process{t: t, cmd: exec.Command("rolegate", args...), log: &fake.Log{}, ended: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, env, p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -232,7 +212,7 @@ func (c *client) whoami(ctx context.Context) (role string, err error) {
 
 // events opens the session's listening stream. What arrives on it is in the book; over is closed when it has ended, with
 // the error of the last read, io.EOF for an end in order.
-func (c *client) events(t *testing.T) (heard *book, over <-chan error) {
+func (c *client) events(t *testing.T) (heard *fake.Log, over <-chan error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url, nil)
 	if err != nil {
@@ -251,7 +231,7 @@ func (c *client) events(t *testing.T) (heard *book, over <-chan error) {
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("GET: %s, %v", resp.Status, resp.Header)
 	}
-	heard, end := &book{}, make(chan error, 1)
+	heard, end := &fake.Log{}, make(chan error, 1)
 	go func() {
 		_, err := io.Copy(heard, resp.Body)
 		if err == nil {

@@ -129,9 +129,9 @@ func fetch(t *testing.T, url string) string {
 
 func TestTerminationEndsEverythingInOrder(t *testing.T) {
 	t.Parallel()
-	const delay = time.Second
+	const delay = 4 * time.Second
 	w := newWorld(t)
-	g := serve(t, w, w.Documents(), "--drain-delay", delay.String(), "--drain-timeout", "10s")
+	g := serve(t, w, w.Documents(), "--drain-delay", delay.String(), "--drain-timeout", "30s")
 	ann, bob := g.caller("ann"), g.caller("bob")
 	ann.enter(t)
 	bob.enter(t)
@@ -140,21 +140,21 @@ func TestTerminationEndsEverythingInOrder(t *testing.T) {
 	go func() {
 		var result struct{ StructuredContent struct{ Output string } }
 		err := bob.into(t.Context(), &result, "tools/call",
-			`{"name":"aws___run_script","arguments":{"code":"stream:8:200ms"},"_meta":{"progressToken":1}}`)
-		if err == nil && result.StructuredContent.Output != "8 steps" {
+			`{"name":"aws___run_script","arguments":{"code":"stream:50:100ms"},"_meta":{"progressToken":1}}`)
+		if err == nil && result.StructuredContent.Output != "50 steps" {
 			err = errors.New("output " + result.StructuredContent.Output)
 		}
 		called <- err
 	}()
 	until(t, "the call reached the server", func() bool {
 		last, _ := w.AWS.Last()
-		return bytes.Contains(last.Body, []byte("stream:8"))
+		return bytes.Contains(last.Body, []byte("stream:50"))
 	})
 
 	began := time.Now()
 	g.signal(syscall.SIGTERM)
 	until(t, "not ready", func() bool { return g.ready() == http.StatusServiceUnavailable })
-	if took := time.Since(began); took > delay/2 {
+	if took := time.Since(began); took > delay {
 		t.Errorf("not ready after %s; it should be at once", took)
 	}
 	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -202,7 +202,7 @@ func (g *gate) guest(t *testing.T, user string) *client {
 func TestDrainTimeoutEndsStreamedAnswersInOrder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	g := serve(t, w, w.Documents(), "--drain-timeout", "1s")
+	g := serve(t, w, w.Documents(), "--drain-timeout", "5s") // of which a tenth is for the end
 	ann := g.guest(t, "ann")
 	called := make(chan error, 1)
 	go func() {

@@ -14,11 +14,10 @@ import (
 type looseAnswer struct {
 	Method string
 	Result *struct {
-		Tools, Prompts     []looseItem
-		Resources          []looseItem
-		ResourceTemplates  []looseItem
-		CacheScope         json.RawMessage
-		Extra, ResultType_ any
+		Tools, Prompts    []looseItem
+		Resources         []looseItem
+		ResourceTemplates []looseItem
+		CacheScope        json.RawMessage
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/fake"
 	"github.com/rolegate/rolegate/internal/token"
 )
 
@@ -387,7 +388,7 @@ func TestAKeySetIsUsedWhileTheDiscoveryDocumentIsAway(t *testing.T) {
 
 func TestTroubleIsLoggedWhenItChanges(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *provider) {
-		var log logBuffer
+		var log fake.Log
 		var failures, fetches atomic.Int32
 		o := options(p)
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))

@@ -1,7 +1,6 @@
 package faults_test
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/fake"
 )
 
 const (
@@ -117,23 +118,8 @@ var binary = sync.OnceValues(func() (string, error) {
 	return out, nil
 })
 
-// book keeps what is written to it.
-type book struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.String()
-}
+// book is a log of lines.
+type book struct{ fake.Log }
 
 // lines are the whole lines that hold every one of the texts.
 func (b *book) lines(texts ...string) (found []string) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolegate/rolegate/internal/fake"
 	"github.com/rolegate/rolegate/test/counterparts/lab"
 )
 
@@ -23,7 +24,7 @@ func newEngine(t *testing.T) *engine {
 	t.Helper()
 	modules := lab.NPM(t, "testdata")
 	cmd := exec.Command(lab.Program(t, "node"), filepath.Join("testdata", "engine.cjs"), modules)
-	said := &lab.Record{}
+	said := &fake.Log{}
 	cmd.Env, cmd.Stderr = lab.Environment(), said
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/rolegate/rolegate/internal/fake"
 	"github.com/rolegate/rolegate/test/counterparts/lab"
 )
 
@@ -76,7 +77,7 @@ func (s *stand) remote(t *testing.T) {
 	cmd := exec.Command(s.node, filepath.Join(s.modules, "mcp-remote", "dist", "proxy.js"), s.endpoint,
 		"--transport", "http-only", "--header", "Authorization:${BEARER}")
 	dir := t.TempDir()
-	said := &lab.Record{}
+	said := &fake.Log{}
 	cmd.Env, cmd.Stderr = lab.Environment("HOME="+dir, "MCP_REMOTE_CONFIG_DIR="+dir, "BROWSER=/bin/true", "BEARER=Bearer "+s.Token("ann")), said
 	t.Cleanup(func() {
 		if cmd.Process != nil {

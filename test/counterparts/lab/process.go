@@ -1,42 +1,22 @@
 package lab
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/fake"
 )
-
-// Record keeps what a process writes.
-type Record struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-// Write is io.Writer's.
-func (r *Record) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.all.Write(b)
-}
-
-// String is all of it.
-func (r *Record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.all.String()
-}
 
 // Process runs beside a test, and is ended with it.
 type Process struct {
 	*exec.Cmd
-	Log   *Record       // standard error, and standard output unless the Command says where that goes
+	Log   *fake.Log     // standard error, and standard output unless the Command says where that goes
 	Ended chan struct{} // closed when it has ended
 }
 
@@ -56,7 +36,7 @@ type Command struct {
 func Start(t testing.TB, c Command) *Process {
 	t.Helper()
 	Need(t)
-	p := &Process{Cmd: exec.Command(c.Name, c.Args...), Log: &Record{}, Ended: make(chan struct{})}
+	p := &Process{Cmd: exec.Command(c.Name, c.Args...), Log: &fake.Log{}, Ended: make(chan struct{})}
 	group(p.Cmd)
 	p.Dir, p.Env, p.Stdout, p.Stderr, p.WaitDelay = c.Dir, c.Env, p.Log, p.Log, time.Second
 	if c.Out != nil {
@@ -118,9 +98,9 @@ func Answers(url string) func() bool {
 // Gate is a rolegate that serves.
 type Gate struct {
 	*Process
-	URL     string  // of the MCP endpoint
-	Admin   string  // base URL
-	Records *Record // of audit: what it writes to standard output
+	URL     string    // of the MCP endpoint
+	Admin   string    // base URL
+	Records *fake.Log // of audit: what it writes to standard output
 }
 
 // Serve starts the real binary with documents on a loopback address ("" is 127.0.0.1 and a free port), and waits until
@@ -147,7 +127,7 @@ func start(t testing.TB, documents, listen string, env []string, args ...string)
 	dir := t.TempDir()
 	file := Write(t, dir, "documents.yaml", documents)
 	args = append([]string{"run", "-f", file, "--listen", listen, "--admin-listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"}, args...)
-	records := &Record{}
+	records := &fake.Log{}
 	g := &Gate{Process: Start(t, Command{Name: binary, Args: args, Env: Environment(env...), Dir: dir, Out: records}), Records: records}
 	t.Cleanup(func() {
 		if strings.Contains(g.Log.String()+g.Records.String(), "eyJ") {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/fake"
 	"github.com/rolegate/rolegate/internal/fake/sts"
 )
 
@@ -235,7 +236,7 @@ func newResigner(t testing.TB) *resigner {
 	modules := NPM(t, dir)
 	cmd := exec.Command(Program(t, "node"), filepath.Join(dir, "sign.cjs"), modules)
 	group(cmd)
-	said := &Record{}
+	said := &fake.Log{}
 	cmd.Env, cmd.Stderr = Environment(), said
 	in, err := cmd.StdinPipe()
 	if err != nil {
