@@ -86,13 +86,19 @@ type AuthzConfig struct {
 //
 // +kubebuilder:object:generate=false
 type AuthzDocument struct {
-	// Version is the version of the format. Default "1.0".
-	Version string `json:"version,omitempty"`
+	// Version is the version of the format, in quotes or as a number. Default "1.0".
+	Version FormatVersion `json:"version,omitempty"`
 	// Type is "cedarv1". Required.
 	Type string `json:"type"`
 	// Cedar holds the policies. Required.
 	Cedar *Cedar `json:"cedar,omitempty"`
 }
+
+// FormatVersion is the version of a document's format, such as "1.0". A YAML number is read as the text that it is
+// written with.
+//
+// +kubebuilder:object:generate=false
+type FormatVersion string
 
 // Cedar holds Cedar policies, and how claims become groups.
 type Cedar struct {

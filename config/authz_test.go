@@ -59,6 +59,14 @@ func TestAuthz(t *testing.T) {
 			"type: cedarv1\ncedar:\n  policies:\n    - one\n    - two\n  entities_json: '[1]'\n", plainly,
 		},
 		{
+			"ConfigMap in YAML with a number for its version", "  authzConfig: {type: configMap, configMap: {name: authz, key: a.yaml}}\n", "a.yaml",
+			"version: 1.0\ntype: cedarv1\ncedar: {policies: [one, two], entities_json: '[1]'}\n", plainly,
+		},
+		{
+			"ConfigMap in JSON with a number for its version", "  authzConfig: {type: configMap, configMap: {name: authz}}\n", "authz.json",
+			`{"version": 1, "type": "cedarv1", "cedar": {"policies": ["one", "two"], "entities_json": "[1]"}}`, plainly,
+		},
+		{
 			"authzConfig wins", "  authzConfig: {type: configMap, configMap: {name: authz}, groupClaimName: G, roleClaimName: R, groupEntityType: T, multiValuedClaims: [M]}\n",
 			"authz.json", document,
 			&config.Authz{

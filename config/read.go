@@ -132,6 +132,10 @@ func (r *reader) scalar(n *yaml.Node, v reflect.Value, path string) {
 	tag := n.ShortTag()
 	switch v.Kind() {
 	case reflect.String:
+		if v.Type() == reflect.TypeFor[FormatVersion]() && (tag == "!!int" || tag == "!!float") {
+			v.SetString(n.Value)
+			return
+		}
 		if tag != "!!str" || n.Style == 0 && yaml11.MatchString(n.Value) {
 			right := "a string: put it in quotes"
 			if v.Type() == reflect.TypeFor[Duration]() {

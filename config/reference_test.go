@@ -168,7 +168,7 @@ func kindOf(e ast.Expr) string {
 		return "mapping of name to " + kindOf(e.Value)
 	case *ast.Ident:
 		switch e.Name {
-		case "string":
+		case "string", "FormatVersion":
 			return "string"
 		case "bool":
 			return "boolean"

@@ -56,6 +56,9 @@ func (a *Authz) Problem(place, what, mend string) Problem {
 	return at(a.from.places[p.Kind], p)
 }
 
+// Shared says whether the policies stand in a document of their own, which other proxies may refer to as well.
+func (a *Authz) Shared() bool { return a.from.kind == KindAuthz || a.from.text != nil }
+
 // Source says where the policies were written, as people find it.
 func (a *Authz) Source() string {
 	switch d := a.from.places[KindAuthz]; {
@@ -234,8 +237,8 @@ var formats = regexp.MustCompile(`^v?1(\.[0-9]+)*$`)
 func (a *AuthzDocument) validate() Problems {
 	c := newChecker("")
 	c.inspect(reflect.ValueOf(a), "")
-	if a.Version != "" && !formats.MatchString(a.Version) {
-		c.mistake("version", quote(a.Version)+" is not known", `"1.0"`)
+	if a.Version != "" && !formats.MatchString(string(a.Version)) {
+		c.mistake("version", quote(string(a.Version))+" is not known", `"1.0"`)
 	}
 	if c.cedarType(a.Type) {
 		c.cedar("cedar", a.Cedar)

@@ -43,7 +43,7 @@ func newPolicyTestCommand() *cobra.Command {
 		Long: `Test asks about every case what explain would, and compares it with what the case expects. It makes no network calls.
 
 CASES is a folder, or one file; *.yaml, *.yml and *.json in it, and in the folders in it, hold a case each, or a list of
-them under cases. Links are followed, names that begin with a dot are not read:
+them under cases; a file without a case is a mistake. Links are followed, names that begin with a dot are not read:
 
   cases:
     - name: a reader may not write

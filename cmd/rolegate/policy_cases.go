@@ -112,30 +112,68 @@ type caseReader struct {
 	mistakes     []string
 }
 
-func (r *caseReader) mistake(line int, format string, args ...any) {
-	r.mistakes = append(r.mistakes, fmt.Sprintf("%s:%d: %s", r.file, line, fmt.Sprintf(format, args...)))
+// mistake notes a mistake at a value; without a column where only the line is known.
+func (r *caseReader) mistake(n *yaml.Node, format string, args ...any) {
+	place := fmt.Sprintf("%s:%d", r.file, n.Line)
+	if n.Column > 0 {
+		place += fmt.Sprintf(":%d", n.Column)
+	}
+	r.mistakes = append(r.mistakes, place+": "+fmt.Sprintf(format, args...))
+}
+
+// want tells what stands where something else should, by the key.
+func (r *caseReader) want(key string, n *yaml.Node, wanted string) {
+	r.mistake(n, "%s is %s; %s", key, nodeInWords(n), wanted)
+}
+
+// nodeInWords says what a value is.
+func nodeInWords(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Kind == yaml.AliasNode:
+		return "an alias"
+	case n.ShortTag() == "!!str" && n.Value == "":
+		return "empty"
+	case n.ShortTag() == "!!str":
+		return fmt.Sprintf("the text %q", n.Value)
+	case n.ShortTag() == "!!null":
+		return "null"
+	case n.ShortTag() == "!!int" || n.ShortTag() == "!!float":
+		return "the number " + n.Value
+	}
+	return n.Value
 }
 
 var syntaxLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
 
 func (r *caseReader) read(data []byte) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
+	found := 0
 	for {
 		var document yaml.Node
 		err := dec.Decode(&document)
 		if errors.Is(err, io.EOF) {
+			if found == 0 && len(r.mistakes) == 0 {
+				r.mistakes = append(r.mistakes, r.file+": holds no case; remove it, or write one")
+			}
 			return
 		}
 		if err != nil {
 			m := syntaxLine.FindStringSubmatch(err.Error())
 			line, _ := strconv.Atoi(m[1])
-			r.mistake(max(line, 1), "can't be parsed: %s", err.Error()[len(m[0]):])
+			r.mistake(&yaml.Node{Line: max(line, 1)}, "can't be parsed: %s", err.Error()[len(m[0]):])
 			return
 		}
 		n := document.Content[0]
 		if n.Kind == yaml.MappingNode && len(n.Content) > 0 && n.Content[0].Value == "cases" {
-			r.object(n, keys{"cases": func(n *yaml.Node) { r.each(n, r.one) }})
+			r.object("the document", n, keys{"cases": func(n *yaml.Node) {
+				r.each("cases", n, func(n *yaml.Node) { found++; r.one(n) })
+			}})
 		} else if n.ShortTag() != "!!null" {
+			found++
 			r.one(n)
 		}
 	}
@@ -144,10 +182,10 @@ func (r *caseReader) read(data []byte) {
 // keys says what may stand in an object, and who reads it.
 type keys map[string]func(*yaml.Node)
 
-// object reads a mapping: every key is known, and stands there once.
-func (r *caseReader) object(n *yaml.Node, known keys) {
+// object reads the mapping at a key: every key in it is known, and stands there once.
+func (r *caseReader) object(key string, n *yaml.Node, known keys) {
 	if n.Kind != yaml.MappingNode {
-		r.mistake(n.Line, "this is no mapping")
+		r.want(key, n, "a mapping")
 		return
 	}
 	seen := map[string]bool{}
@@ -161,9 +199,9 @@ func (r *caseReader) object(n *yaml.Node, known keys) {
 				names = append(names, name)
 			}
 			slices.Sort(names)
-			r.mistake(key.Line, "%q is not a known key; one of %s", key.Value, strings.Join(names, ", "))
+			r.mistake(key, "%q is not a known key; one of %s", key.Value, strings.Join(names, ", "))
 		case seen[key.Value]:
-			r.mistake(key.Line, "%s is here twice", key.Value)
+			r.mistake(key, "%s is here twice", key.Value)
 		default:
 			seen[key.Value] = true
 			read(n.Content[i+1])
@@ -171,9 +209,9 @@ func (r *caseReader) object(n *yaml.Node, known keys) {
 	}
 }
 
-func (r *caseReader) each(n *yaml.Node, read func(*yaml.Node)) {
+func (r *caseReader) each(key string, n *yaml.Node, read func(*yaml.Node)) {
 	if n.Kind != yaml.SequenceNode {
-		r.mistake(n.Line, "this is no list")
+		r.want(key, n, "a list")
 		return
 	}
 	for _, item := range n.Content {
@@ -182,10 +220,10 @@ func (r *caseReader) each(n *yaml.Node, read func(*yaml.Node)) {
 }
 
 // text reads a string that is not empty.
-func (r *caseReader) text(into *string) func(*yaml.Node) {
+func (r *caseReader) text(key string, into *string) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" || n.Value == "" {
-			r.mistake(n.Line, "this is no text")
+			r.want(key, n, "a text, in quotes where it looks like something else")
 			return
 		}
 		*into = n.Value
@@ -193,10 +231,10 @@ func (r *caseReader) text(into *string) func(*yaml.Node) {
 }
 
 // json reads any value that is an object.
-func (r *caseReader) json(into *[]byte) func(*yaml.Node) {
+func (r *caseReader) json(key string, into *[]byte) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		if n.Kind != yaml.MappingNode {
-			r.mistake(n.Line, "this is no mapping")
+			r.want(key, n, "a mapping")
 			return
 		}
 		var b bytes.Buffer
@@ -210,9 +248,9 @@ func (r *caseReader) one(n *yaml.Node) {
 	before := len(r.mistakes)
 	var name string
 	expected := false
-	r.object(n, keys{
-		"name":   r.text(&name),
-		"claims": r.json(&c.Claims),
+	r.object("the case", n, keys{
+		"name":   r.text("name", &name),
+		"claims": r.json("claims", &c.Claims),
 		"call":   func(n *yaml.Node) { r.call(n, &c) },
 		"expect": func(n *yaml.Node) { expected = true; r.expect(n, &c.Expect) },
 	})
@@ -220,13 +258,13 @@ func (r *caseReader) one(n *yaml.Node) {
 	case len(r.mistakes) > before:
 		return
 	case name == "":
-		r.mistake(n.Line, "the case has no name")
+		r.mistake(n, "the case has no name")
 	case r.names[name]:
-		r.mistake(n.Line, "a case %q is in this file already", name)
+		r.mistake(n, "a case %q is in this file already", name)
 	case !expected:
-		r.mistake(n.Line, "the case expects nothing; it needs expect with a decision")
+		r.mistake(n, "the case expects nothing; it needs expect with a decision")
 	case c.Claims == nil:
-		r.mistake(n.Line, "the case has no claims; {sub: ...} at least")
+		r.mistake(n, "the case has no claims; {sub: ...} at least")
 	}
 	r.names[name] = true
 	c.Name = r.prefix + name
@@ -235,21 +273,23 @@ func (r *caseReader) one(n *yaml.Node) {
 
 func (r *caseReader) expect(n *yaml.Node, e *expectation) {
 	before := len(r.mistakes)
-	r.object(n, keys{
-		"decision": r.text(&e.Decision),
-		"role":     r.text(&e.Role),
-		"policy":   r.text(&e.Policy),
+	r.object("expect", n, keys{
+		"decision": r.text("decision", &e.Decision),
+		"role":     r.text("role", &e.Role),
+		"policy":   r.text("policy", &e.Policy),
 		"scopes": func(n *yaml.Node) {
 			e.Scopes = []string{}
-			r.each(n, func(n *yaml.Node) {
+			r.each("scopes", n, func(n *yaml.Node) {
 				var scope string
-				r.text(&scope)(n)
+				r.text("a scope", &scope)(n)
 				e.Scopes = append(e.Scopes, scope)
 			})
 		},
 	})
-	if d := e.Decision; len(r.mistakes) == before && d != decisionAllow && d != decisionDeny && d != decisionStepUp {
-		r.mistake(n.Line, "decision is %q; %s, %s or %s", d, decisionAllow, decisionDeny, decisionStepUp)
+	if d := e.Decision; len(r.mistakes) == before && d == "" {
+		r.mistake(n, "expect has no decision; %s, %s or %s", decisionAllow, decisionDeny, decisionStepUp)
+	} else if len(r.mistakes) == before && d != decisionAllow && d != decisionDeny && d != decisionStepUp {
+		r.mistake(n, "decision is %q; %s, %s or %s", d, decisionAllow, decisionDeny, decisionStepUp)
 	}
 }
 
@@ -257,9 +297,9 @@ func (r *caseReader) call(n *yaml.Node, c *testCase) {
 	before := len(r.mistakes)
 	var method, tool, prompt, resource string
 	var args []byte
-	r.object(n, keys{
-		"method": r.text(&method), "tool": r.text(&tool), "prompt": r.text(&prompt), "resource": r.text(&resource),
-		"args": r.json(&args), "hints": func(n *yaml.Node) { c.Hints = r.hints(n) },
+	r.object("call", n, keys{
+		"method": r.text("method", &method), "tool": r.text("tool", &tool), "prompt": r.text("prompt", &prompt), "resource": r.text("resource", &resource),
+		"args": r.json("args", &args), "hints": func(n *yaml.Node) { c.Hints = r.hints(n) },
 	})
 	if len(r.mistakes) > before {
 		return
@@ -281,26 +321,26 @@ func (r *caseReader) call(n *yaml.Node, c *testCase) {
 	}
 	switch {
 	case named > 1:
-		r.mistake(n.Line, "the call names more than one of tool, prompt and resource")
+		r.mistake(n, "the call names more than one of tool, prompt and resource")
 		return
 	case method == "" && named == 0:
-		r.mistake(n.Line, "the call names no tool, prompt, resource or method")
+		r.mistake(n, "the call names no tool, prompt, resource or method")
 		return
 	case method == "":
 		method = methods[0]
 	case named == 1 && !slices.Contains(methods, method):
-		r.mistake(n.Line, "a %s has no part in %s; its method is %s", what, method, strings.Join(methods, ", "))
+		r.mistake(n, "a %s has no part in %s; its method is %s", what, method, strings.Join(methods, ", "))
 		return
 	}
 	if args != nil && what != "tool" && what != "prompt" {
-		r.mistake(n.Line, "args are those of a tool or a prompt")
+		r.mistake(n, "args are those of a tool or a prompt")
 	}
 	if c.Hints != nil && what != "tool" {
-		r.mistake(n.Line, "hints are those of a tool")
+		r.mistake(n, "hints are those of a tool")
 	}
 	var err error
 	if c.Message, err = message(method, params); err != nil {
-		r.mistake(n.Line, "%v", err)
+		r.mistake(n, "%v", err)
 	}
 }
 
@@ -311,12 +351,12 @@ func (r *caseReader) hints(n *yaml.Node) map[string]bool {
 		known[name] = func(n *yaml.Node) {
 			var yes bool
 			if n.ShortTag() != "!!bool" || n.Decode(&yes) != nil {
-				r.mistake(n.Line, "%s is neither true nor false", name)
+				r.want(name, n, "true or false")
 			}
 			hints[name] = yes
 		}
 	}
-	r.object(n, known)
+	r.object("hints", n, known)
 	return hints
 }
 
@@ -337,7 +377,7 @@ func (r *caseReader) encode(b *bytes.Buffer, n *yaml.Node) {
 	case yaml.ScalarNode:
 		b.Write(r.scalar(n))
 	default:
-		r.mistake(n.Line, "aliases are not supported")
+		r.mistake(n, "aliases are not supported")
 	}
 }
 
@@ -347,7 +387,7 @@ func (r *caseReader) encodeObject(b *bytes.Buffer, n *yaml.Node) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" || seen[key.Value] {
-			r.mistake(key.Line, "the key %q is no text, or is here twice", key.Value)
+			r.mistake(key, "the key %q is no text, or is here twice", key.Value)
 			continue
 		}
 		if len(seen) > 0 {
@@ -378,7 +418,7 @@ func (r *caseReader) scalar(n *yaml.Node) []byte {
 			return text
 		}
 	}
-	r.mistake(n.Line, "%q is no value that JSON has", n.Value)
+	r.mistake(n, "%q is no value that JSON has", n.Value)
 	return []byte("null")
 }
 

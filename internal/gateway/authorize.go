@@ -30,7 +30,9 @@ func newPolicies(a *config.Authz, proxy string) (*policy.Policies, config.Proble
 	p, mistakes := policy.New(a, proxy)
 	var problems config.Problems
 	for _, m := range mistakes {
-		problems = append(problems, a.Problem(m.Place, m.What, m.Mend))
+		problem := a.Problem(m.Place, m.What, m.Mend)
+		problem.Warning = m.Warning
+		problems = append(problems, problem)
 	}
 	return p, problems
 }

@@ -31,6 +31,9 @@ func (p *Policies) Decide(who *Principal, q Query) Decision {
 	return f.decide()
 }
 
+// unreadable stands for the id of a policy where it is the arguments that can't be read: it refuses as a forbid does.
+const unreadable = "(arguments)"
+
 // gather finds what the query is about, and its arguments; it gives the decision where that is all there is to it.
 func (f *facts) gather() (d Decision, decided bool) {
 	p, q := f.p, f.q
@@ -38,8 +41,7 @@ func (f *facts) gather() (d Decision, decided bool) {
 	switch {
 	case known:
 		f.number, f.kind, f.action, f.resource = i, &kinds[i], kinds[i].action, kinds[i].uid(q.Target)
-		_, static := p.static[f.resource]
-		f.ours = !static
+		f.static = p.static[f.resource]
 	case namesKind(actionUID(q.Method)):
 		return Decision{}, true // no method is called so, and what a policy says of the action is not meant for it
 	default:
@@ -47,7 +49,7 @@ func (f *facts) gather() (d Decision, decided bool) {
 	}
 	if len(q.Args) > 0 && p.reads.arguments() {
 		if err := arguments(q.Args, p.reads.argument, f.put); err != nil {
-			return Decision{Errors: []Found{{Message: "read arguments: " + err.Error()}}}, true
+			return Decision{Errors: []Found{{ID: unreadable, Effect: "forbid", Message: "read arguments: " + err.Error()}}}, true
 		}
 	}
 	return Decision{}, false
@@ -315,7 +317,7 @@ func (d Decision) hint() string {
 		if i == 0 {
 			text += "; not evaluated:"
 		}
-		if f.ID == "" {
+		if f.ID == unreadable {
 			text += " " + f.Message
 			continue
 		}

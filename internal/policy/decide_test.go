@@ -2,8 +2,10 @@ package policy_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -57,23 +59,38 @@ func TestForbidAndPermit(t *testing.T) {
 	}
 }
 
-// TestNumbers: a policy may compare integers of arguments and claims with numbers; what would be rounded is a string.
+// TestNumbers: a policy may compare numbers of arguments and claims with numbers, however they are spelled; what would be
+// rounded is a string, in one spelling.
 func TestNumbers(t *testing.T) {
 	for args, want := range map[string]string{
-		`{"n": 4}`:                       "small",
+		`{"n": 4}`:                       "small,four",
 		`{"n": 5}`:                       "",
 		`{"n": -3}`:                      "small",
 		`{"n": -0}`:                      "small,zero",
 		`{"n": 9223372036854775807}`:     "max",
 		`{"n": 9223372036854775808}`:     "error,text",
 		`{"n": -9223372036854775809}`:    "error",
-		`{"n": 4.0}`:                     "error,four",
-		`{"n": 4.00000}`:                 "error,four",
-		`{"n": 40e-1}`:                   "error,four",
-		`{"n": 0.4E1}`:                   "error,four",
+		`{"n": 9223372036854775808.0}`:   "error,text",
+		`{"n": 9.223372036854775808e18}`: "error,text",
+		`{"n": 9223372036854775807.0}`:   "max",
+		`{"n": 92233720368547758070e-1}`: "max",
+		`{"n": 4.0}`:                     "small,four",
+		`{"n": 4.00000}`:                 "small,four",
+		`{"n": 40e-1}`:                   "small,four",
+		`{"n": 0.4E1}`:                   "small,four",
 		`{"n": 4.00001}`:                 "error",
+		`{"n": 4.5}`:                     "error,half",
+		`{"n": 0.0045e+3}`:               "error,half",
 		`{"n": 1e400}`:                   "error,far",
-		`{"n": 0e99999999999999}`:        "error,nought",
+		`{"n": 100.00E398}`:              "error,far",
+		`{"n": 1.50e-7}`:                 "error,tiny",
+		`{"n": 0.00000015}`:              "error,tiny",
+		`{"n": -0.012345000}`:            "error,fine",
+		`{"n": -12345E-6}`:               "error,fine",
+		`{"n": 0.0}`:                     "small,zero",
+		`{"n": 0e5}`:                     "small,zero",
+		`{"n": -0.00e-5}`:                "small,zero",
+		`{"n": 0e99999999999999}`:        "small,zero",
 		`{"n": -922337203685477.5808}`:   "error,least",
 		`{"n": -922337203685477.5809}`:   "error",
 		`{"n": 92233720368547758070e-5}`: "error,most",
@@ -83,9 +100,11 @@ func TestNumbers(t *testing.T) {
 			`@id("zero") permit(principal, action, resource) when { context.arg_n == 0 };`,
 			`@id("max") permit(principal, action, resource) when { context.arg_n == 9223372036854775807 };`,
 			`@id("text") permit(principal, action, resource) when { context.arg_n == "9223372036854775808" };`,
-			`@id("four") permit(principal, action, resource) when { context.arg_n == decimal("4.0") };`,
+			`@id("four") permit(principal, action, resource) when { context.arg_n == 4 };`,
+			`@id("half") permit(principal, action, resource) when { context.arg_n == decimal("4.5") };`,
+			`@id("tiny") permit(principal, action, resource) when { context.arg_n == "1.5e-7" };`,
+			`@id("fine") permit(principal, action, resource) when { context.arg_n == "-0.012345" };`,
 			`@id("far") permit(principal, action, resource) when { context.arg_n == "1e400" };`,
-			`@id("nought") permit(principal, action, resource) when { context.arg_n == decimal("0.0") };`,
 			`@id("least") permit(principal, action, resource) when { context.arg_n == decimal("-922337203685477.5808") };`,
 			`@id("most") permit(principal, action, resource) when { context.arg_n == decimal("922337203685477.5807") };`,
 		))
@@ -96,6 +115,88 @@ func TestNumbers(t *testing.T) {
 		}
 		if got = append(got, ids(d.Policies)...); strings.Join(got, ",") != want {
 			t.Errorf("%s: %v, want %s", args, got, want)
+		}
+	}
+}
+
+// TestNumbersAreNotSpelledAround: a forbid of a number holds for everything that a reader of floats takes for it.
+func TestNumbersAreNotSpelledAround(t *testing.T) {
+	p := compile(t, texts(
+		`permit(principal, action, resource);`,
+		`forbid(principal, action, resource) when { context has arg_port && context.arg_port == 22 };`,
+		`forbid(principal, action, resource) when { context has arg_ports && context.arg_ports.contains(22) };`,
+	))
+	for _, n := range []string{"22", "22.0", "2.2e1", "2.2E+1", "2200e-2", "0.0022e4", "22.00000000000000000001", "21.9999999999999999999", "220000000000000000000000001e-25"} {
+		for _, args := range []string{`{"port": ` + n + `}`, `{"ports": [80, ` + n + `]}`} {
+			if d := p.Decide(nil, call("x", args)); d.Allowed {
+				t.Errorf("%s is allowed", args)
+			}
+		}
+	}
+	for _, n := range []string{"23", "22.5", "22.0000000001", "-22", `"22"`, "1e-300", "0.30000000000000004", "1e300"} {
+		if d := p.Decide(nil, call("x", `{"port": `+n+`}`)); !d.Allowed {
+			t.Errorf("%s is refused: %+v", n, d)
+		}
+	}
+}
+
+// TestArgumentsAreBounded: what policies read of a call's arguments is bounded, so that values that collide in Cedar's
+// sets cost little. Beyond the bound the call is refused, and told why.
+func TestArgumentsAreBounded(t *testing.T) {
+	p := compile(t, texts(
+		`permit(principal, action, resource);`,
+		`permit(principal == Client::"another", action, resource == Tool::"other") when { context.arg_tags.contains("x") || context.arg_more == 1 };`,
+	))
+	list := func(n int, one func(i int) string) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = one(i)
+		}
+		return "[" + strings.Join(all, ",") + "]"
+	}
+	one := func(int) string { return "1" }
+	for _, test := range []struct {
+		name, args string
+		refused    bool
+	}{
+		{"as many as may be", `{"tags": ` + list(999, one) + `}`, false},
+		{"one more", `{"tags": ` + list(1000, one) + `}`, true},
+		{"in two arguments", `{"more": ` + list(499, one) + `, "tags": ` + list(499, one) + `}`, false},
+		{"one more in two", `{"more": ` + list(500, one) + `, "tags": ` + list(499, one) + `}`, true},
+		{"nobody reads it", `{"unread": ` + list(100_000, one) + `}`, false},
+		{"sets that collide", `{"tags": ` + list(20_000, func(i int) string { return fmt.Sprintf("[%d,%d]", i, 1_000_000-i) }) + `}`, true},
+		{"sets within a record", `{"tags": {"a": {"b": ` + list(20_000, func(i int) string { return fmt.Sprintf("[%d,%d]", i, 1_000_000-i) }) + `}}}`, true},
+		{"numbers that collide", `{"tags": ` + list(60_000, func(i int) string { return fmt.Sprintf("%d,0.%04d", i, i%9999+1) }) + `}`, true},
+		{"a record", `{"tags": {` + strings.Trim(list(1000, func(i int) string { return fmt.Sprintf(`"k%d": %d`, i, i) }), "[]") + `}}`, true},
+		{"empty lists", `{"tags": ` + list(1000, func(int) string { return "[]" }) + `}`, true},
+		{"null", `{"tags": ` + list(1000, func(int) string { return "null" }) + `}`, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			began := time.Now()
+			d, err := p.Authorize(nil, call("x", test.args))
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if d.Allowed == test.refused {
+				t.Fatalf("decided %+v", d)
+			}
+			if test.refused && (len(d.Errors) != 1 || !strings.Contains(fault.Of(err).Hinted(), "more than 1000 members")) {
+				t.Errorf("told %+v, hint %q", d.Errors, fault.Of(err).Hinted())
+			}
+		})
+	}
+}
+
+// TestAllArgumentsAreBounded: where a policy reads all of them, their number is bounded, too.
+func TestAllArgumentsAreBounded(t *testing.T) {
+	p := compile(t, texts(`permit(principal, action, resource) unless { context == {} };`))
+	for n, refused := range map[int]bool{1000: false, 1001: true} {
+		members := make([]string, n)
+		for i := range members {
+			members[i] = fmt.Sprintf(`"k%d": 1`, i)
+		}
+		if d := p.Decide(nil, call("x", "{"+strings.Join(members, ",")+"}")); d.Allowed == refused {
+			t.Errorf("%d: %+v", n, d)
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package policy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -43,7 +45,7 @@ func parseEntities(text string) (statics, []Mistake) {
 		if errors.As(err, &syntax) {
 			at, err = place(text, syntax.ByteOffset), syntax.Err
 		}
-		return nil, []Mistake{{placeEntities, at + "not a list of entities: " + err.Error(), `write a JSON array, such as [{"uid": {"type": "Tool", "id": "weather"}, "attrs": {}, "parents": []}]`}}
+		return nil, []Mistake{{Place: placeEntities, What: at + "not a list of entities: " + err.Error(), Mend: `write a JSON array, such as [{"uid": {"type": "Tool", "id": "weather"}, "attrs": {}, "parents": []}]`}}
 	}
 	all := make(statics, len(raw))
 	var mistakes []Mistake
@@ -51,11 +53,11 @@ func parseEntities(text string) (statics, []Mistake) {
 		e, bad := readEntity(v)
 		if bad == nil {
 			if _, twice := all[e.UID]; twice {
-				bad = &wrong{e.UID.String() + " is there twice", "put its attrs and parents into one entity"}
+				bad = &unfit{what: e.UID.String() + " is there twice", mend: "put its attrs and parents into one entity"}
 			}
 		}
 		if bad != nil {
-			mistakes = append(mistakes, Mistake{placeEntities, fmt.Sprintf("%sentity %d: %s", place(text, starts[i]), i, bad.what), bad.mend})
+			mistakes = append(mistakes, Mistake{Place: placeEntities, What: fmt.Sprintf("%sentity %d: %s", place(text, starts[i]+bad.offset), i, bad.what), Mend: bad.mend})
 			continue
 		}
 		all[e.UID] = e
@@ -107,42 +109,127 @@ func place(text string, offset int64) string {
 	return lexeme{line: line, column: column}.at()
 }
 
+// unfit is what is wrong with an entity, and how far behind its beginning.
+type unfit struct {
+	offset     int64
+	what, mend string
+}
+
 // readEntity reads one entity.
-func readEntity(v jsontext.Value) (types.Entity, *wrong) {
+func readEntity(v jsontext.Value) (types.Entity, *unfit) {
 	var e types.Entity
 	var j entityJSON
 	if err := json.Unmarshal(v, &j, json.RejectUnknownMembers(true)); err != nil {
-		return e, &wrong{reason(err), "an entity has uid, attrs, parents and tags"}
+		return e, &unfit{what: reason(err), mend: "an entity has uid, attrs, parents and tags"}
 	}
 	uid, err := readUID(j.UID)
 	if err != nil {
-		return e, &wrong{"uid: " + err.Error(), mendUID}
+		return e, &unfit{what: "uid: " + err.Error(), mend: mendUID}
 	}
 	e.UID = uid
 	parents := make([]types.EntityUID, len(j.Parents))
 	for i, p := range j.Parents {
 		if parents[i], err = readUID(p); err != nil {
-			return e, &wrong{fmt.Sprintf("parents[%d]: %s", i, err), mendUID}
+			return e, &unfit{what: fmt.Sprintf("parents[%d]: %s", i, err), mend: mendUID}
 		}
 	}
 	e.Parents = types.NewEntityUIDSet(parents...)
 	for _, parent := range parents {
 		if uid.Type == typeAction && parent.Type != typeAction {
-			return e, &wrong{fmt.Sprintf("the action %s is in %s, which is no action", uid, parent), "an action can only be in actions"}
+			return e, &unfit{what: fmt.Sprintf("the action %s is in %s, which is no action", uid, parent), mend: "an action can only be in actions"}
 		}
 	}
-	if given(j.Attrs) {
-		if err := e.Attributes.UnmarshalJSON(j.Attrs); err != nil {
-			return e, &wrong{"attrs: " + reason(err), `numbers are 64-bit integers; others are {"__extn": {"fn": "decimal", "arg": "1.5"}}`}
-		}
+	var bad *unfit
+	if e.Attributes, bad = readRecord(v, "attrs", j.Attrs); bad == nil {
+		e.Tags, bad = readRecord(v, "tags", j.Tags)
 	}
-	if given(j.Tags) {
-		if err := e.Tags.UnmarshalJSON(j.Tags); err != nil {
-			return e, &wrong{"tags: " + reason(err), "write an object of Cedar values"}
-		}
-	}
-	return e, nil
+	return e, bad
 }
+
+// readRecord reads the values of a member of an entity; none where it is not given.
+func readRecord(entity jsontext.Value, member string, v jsontext.Value) (types.Record, *unfit) {
+	var record types.Record
+	if !given(v) {
+		return record, nil
+	}
+	offset := int64(0)
+	eachPart(entity, func(step string, at int64, _ jsontext.Value) {
+		if step == "."+member {
+			offset = at
+		}
+	})
+	if v.Kind() != '{' {
+		return record, &unfit{offset, member + ": not of the right shape: " + v.Kind().String(), "write an object of Cedar values"}
+	}
+	err := record.UnmarshalJSON(v)
+	if err == nil {
+		return record, nil
+	}
+	var bad *unfit
+	eachPart(v, func(step string, at int64, part jsontext.Value) {
+		if bad == nil {
+			bad = unfitValue(part, offset+at, member+step)
+		}
+	})
+	if bad == nil {
+		bad = &unfit{offset, member + ": " + reason(err), "write an object of Cedar values"}
+	}
+	return record, bad
+}
+
+// unfitValue finds the value that Cedar does not have, within one whose path and place are given; nil where it has all.
+func unfitValue(v jsontext.Value, offset int64, path string) *unfit {
+	var value types.Value
+	err := types.UnmarshalJSON(v, &value)
+	if err == nil {
+		return nil
+	}
+	var bad *unfit
+	if v.Kind() == '{' || v.Kind() == '[' {
+		eachPart(v, func(step string, at int64, part jsontext.Value) {
+			if bad == nil {
+				bad = unfitValue(part, offset+at, path+step)
+			}
+		})
+	}
+	switch {
+	case bad != nil:
+		return bad
+	case v.Kind() == '0':
+		return &unfit{offset, fmt.Sprintf("%s: %s is no whole number of 64 bits", path, v), fmt.Sprintf(`write {"__extn": {"fn": "decimal", "arg": %q}}, or a string`, v)}
+	case v.Kind() == 'n':
+		return &unfit{offset, path + ": null is no value of Cedar", "leave it out"}
+	}
+	return &unfit{offset, path + ": " + reason(err), `extensions are written {"__extn": {"fn": "decimal", "arg": "1.5"}}, entities {"__entity": {"type": "Tool", "id": "weather"}}`}
+}
+
+// eachPart calls yield for each member of an object and each element of an array, with the step of a path that leads
+// there, .name or [0], and how far behind the beginning it begins. What is no JSON was told before: it ends there.
+func eachPart(v jsontext.Value, yield func(step string, at int64, part jsontext.Value)) {
+	dec := jsontext.NewDecoder(bytes.NewReader(v))
+	if _, err := dec.ReadToken(); err != nil {
+		return
+	}
+	for i := 0; dec.PeekKind() != '}' && dec.PeekKind() != ']'; i++ {
+		step := fmt.Sprintf("[%d]", i)
+		if v.Kind() == '{' {
+			name, err := dec.ReadToken()
+			if err != nil {
+				return
+			}
+			if step = "." + name.String(); !plainStep.MatchString(step) {
+				step = "[" + quote(name.String()) + "]"
+			}
+		}
+		part, err := dec.ReadValue()
+		if err != nil {
+			return
+		}
+		yield(step, dec.InputOffset()-int64(len(part)), part.Clone())
+	}
+}
+
+var plainStep = regexp.MustCompile(`^\.[A-Za-z0-9_-]+$`)
 
 // given says whether a member is there and not null.
 func given(v jsontext.Value) bool { return len(v) > 0 && v.Kind() != 'n' }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/policy"
+	"github.com/rolegate/rolegate/internal/token"
 )
 
 // Entities with hierarchies, with attributes that a token may also have, and with a caller that is in a tool.
@@ -25,6 +26,8 @@ const worldEntities = `[
 	{"uid": {"type": "Client", "id": "bob"}, "attrs": {"claim_a": 9, "owner": {"__entity": {"type": "Tool", "id": "t1"}}}, "parents": [{"type": "Role", "id": "r1"}]},
 	{"uid": {"type": "Client", "id": "carol"}, "attrs": {}, "parents": [{"type": "Tool", "id": "t1"}]},
 	{"uid": {"type": "Tool", "id": "t1"}, "attrs": {"name": "never", "owner": {"__entity": {"type": "Client", "id": "bob"}}}, "parents": [{"type": "Shelf", "id": "s"}]},
+	{"uid": {"type": "Tool", "id": "t2"}, "attrs": {"rank": 3, "arg_x": 5, "tag": true}, "parents": []},
+	{"uid": {"type": "Prompt", "id": "t1"}, "attrs": {"rank": 1}, "parents": [{"type": "Tool", "id": "t1"}, {"type": "Client", "id": "bob"}]},
 	{"uid": {"type": "Action", "id": "call_tool"}, "attrs": {}, "parents": [{"type": "Action", "id": "use"}]}
 ]`
 
@@ -41,6 +44,7 @@ var (
 	resources = []string{
 		"resource", "resource", `resource == Tool::"t1"`, `resource == Tool::"t2"`, `resource == Prompt::"t1"`, `resource is Tool`, `resource is Prompt`,
 		`resource in MCP::"s3"`, `resource in MCP::"other"`, `resource in Shelf::"s"`, `resource is Tool in MCP::"s3"`, `resource is MCP`,
+		`resource in Tool::"t1"`, `resource in Tool::"t2"`, `resource is Tool in Tool::"t2"`, `resource in Room::"r"`,
 	}
 	terms = []string{
 		"true", "false", `principal in THVGroup::"g1"`, `principal in [THVGroup::"g2", Role::"r0"]`, `principal == Client::"bob"`, `principal is Client`,
@@ -57,6 +61,20 @@ var (
 		`context.claim_b like "a*"`, "context.claim_a <= 1", "resource.arg_x >= 2", "resource.arg_x > 1", `resource.operation == "call"`, `resource.feature == "prompt"`, "resource has uri",
 		"principal in []", "resource has owner", "principal has owner", "context has nothing", "context.nothing == 1", `resource in MCP::"s3"`, `resource in Tool::"t1"`, "resource == 1", "resource in principal",
 		`principal in Shelf::"s"`, `Client::"carol" in MCP::"s3"`, `principal.claim_b like "a*"`, `9223372036854775807 + 1 == 0`, `principal.claim_rec == {x: 1}`,
+		`resource in [Tool::"t1", Tool::"x"]`, `resource in [Tool::"t2", Tool::"x"]`, `resource in [Prompt::"t1", Tool::"t2"]`, `resource in []`, `resource in [Room::"r", Tool::"x"]`,
+		`[Tool::"t1", Tool::"x"].contains(resource)`, `[Tool::"t2"].contains(resource)`, `[Client::"bob"].contains(principal)`, `[Action::"call_tool", 1].contains(action)`,
+		`Tool::"t1" == resource`, `Client::"bob" == principal`, `resource == Tool::"t2" || resource in [Tool::"t1"]`, `[Tool::"t2"].contains(resource) || resource == Tool::"t1"`,
+		`resource is Tool in Shelf::"s"`, `resource is Tool in MCP::"s3"`, `resource is Prompt in Tool::"t1"`, `principal is Client in Role::"r1"`, `action is Action`, `context.arg_x is Tool`,
+		`action in [Action::"use", Action::"x"]`, `context has arg_x && action in Action::"call_tool"`, `context.arg_rec is Tool in MCP::"s3"`,
+		`context.arg_list.containsAny(["x", "y"])`, `context.arg_list.containsAny(["y"])`, `context.arg_list.containsAll(["x", 1])`, `context.arg_list.containsAll(["x", 2])`,
+		`["x", 1].containsAll(context.arg_list)`, `principal.claim_list.containsAny(context.arg_list)`, `context.arg_list.containsAny([])`, `context.arg_list.isEmpty()`, `[].isEmpty()`,
+		`(if context has arg_x then context.arg_x == 1 else false)`, `(if context has arg_x then context.arg_x == 2 else context has arg_list)`, `(if context.arg_x == 1 then true else resource.arg_x < 2)`,
+		`(if resource has arg_list then 1 else true)`, `(if context.arg_x then true else false)`, `(if context has arg_f then context.arg_f.lessThan(decimal("2.0")) else true)`,
+		`context.arg_f.lessThan(decimal("2.5"))`, `context.arg_f.lessThanOrEqual(decimal("2.5"))`, `context.arg_f.greaterThan(decimal("2.5"))`, `decimal("2.5").greaterThanOrEqual(context.arg_f)`,
+		`resource.arg_f == decimal("2.5")`, `decimal(context.arg_ip).lessThan(decimal("3.0"))`, `context.arg_f.lessThan(decimal(resource.name))`, `context.arg_f.lessThan(2)`, `decimal("1.5").lessThan(decimal("1.50"))`,
+		`ip(context.arg_ip).isInRange(ip("10.0.0.0/8"))`, `ip(context.arg_ip).isInRange(ip(resource.name))`, `ip("10.0.0.0/8").isInRange(ip(context.arg_ip))`, `ip(context.arg_ip).isLoopback()`, `ip(context.arg_ip) == ip("10.1.2.3")`,
+		`context.arg_x < 1 + 2`, `context.arg_x == -1 * -1`, `-context.arg_x < 0`, `context.arg_x == 9223372036854775807 + 1`, `{x: 1} == context.arg_rec`, `{x: 1 + 1}.x == 2`, `{x: 1} has x && {x: context}.x has arg_x`,
+		`resource.rank == 3`, `resource has rank && resource.rank > 2`, `resource.arg_x == 5`, `resource has claim_a`, `resource.name == "never"`, `resource.tag`, `resource.owner in Role::"r1"`,
 	}
 )
 
@@ -69,9 +87,11 @@ func (w world) expression(depth int) string {
 	if depth == 0 || w.r.IntN(3) == 0 {
 		return w.one(terms)
 	}
-	switch w.r.IntN(6) {
+	switch w.r.IntN(7) {
 	case 0:
 		return "!(" + w.expression(depth-1) + ")"
+	case 6:
+		return "(if " + w.expression(depth-1) + " then " + w.expression(depth-1) + " else " + w.expression(depth-1) + ")"
 	case 1:
 		return "(" + w.expression(depth-1) + ") || (" + w.expression(depth-1) + ")"
 	case 2:
@@ -101,7 +121,7 @@ func (w world) object(names ...string) string {
 	var members []string
 	for _, name := range names {
 		if w.r.IntN(3) > 0 {
-			members = append(members, `"`+name+`": `+w.one([]string{"1", "2", `"abc"`, "true", "null", `[1, "x"]`, `{"x": 1}`}))
+			members = append(members, `"`+name+`": `+w.one([]string{"1", "2", `"abc"`, "true", "null", `[1, "x"]`, `{"x": 1}`, "2.5", `"10.1.2.3"`}))
 		}
 	}
 	return "{" + strings.Join(members, ", ") + "}"
@@ -113,16 +133,22 @@ func TestSelectionChangesNothing(t *testing.T) {
 	w := world{rand.New(rand.NewPCG(7, 11))}
 	allowed, failed, stepUps := 0, 0, 0
 	for n := range 3000 {
-		a := &config.Authz{MultiValuedClaims: []string{"multi"}}
+		a := &config.Authz{MultiValuedClaims: []string{"multi"}, GroupEntityType: "THVGroup"}
 		if n%4 > 0 {
 			a.EntitiesJSON = worldEntities
+			if n%4 == 1 {
+				a.EntitiesJSON = strings.Replace(worldEntities, "[", `[{"uid": {"type": "MCP", "id": "s3"}, "attrs": {}, "parents": [{"type": "Room", "id": "r"}]},`, 1)
+			}
+			if n%8 == 2 {
+				a.GroupEntityType = "Tool" // so that groups are like tools
+			}
 		}
 		for range 1 + w.r.IntN(6) {
 			a.Policies = append(a.Policies, w.policy())
 		}
 		p := compile(t, a)
 		claims := w.object("a", "b", "list", "rec")
-		groups := w.one([]string{"", "g1", "g2", "g1 g2"})
+		groups := w.one([]string{"", "g1", "g2", "g1 g2", "t2"})
 		sub := w.one([]string{"alice", "bob", "carol"})
 		c := caller(t, claims, strings.Fields(w.one([]string{"", "a", "a b"}))...)
 		c.Subject.ID = sub
@@ -131,7 +157,7 @@ func TestSelectionChangesNothing(t *testing.T) {
 		for range 3 {
 			q := policy.Query{Method: w.one([]string{"tools/call", "tools/call", "prompts/get", "resources/read", "tasks/get"}), Target: w.one([]string{"t1", "t2"})}
 			if q.Method != "tasks/get" && w.r.IntN(3) > 0 {
-				q.Args = []byte(w.object("x", "list", "rec"))
+				q.Args = []byte(w.object("x", "list", "rec", "f", "ip"))
 			}
 			if w.r.IntN(2) == 0 {
 				q.Hints = policy.Hints{ReadOnly: new(w.r.IntN(2) == 0)}
@@ -152,6 +178,47 @@ func TestSelectionChangesNothing(t *testing.T) {
 	}
 	if allowed < 300 || failed < 300 || stepUps < 30 {
 		t.Errorf("allowed %d, denied with errors %d, step-ups %d of 9000: the comparison proves little", allowed, failed, stepUps)
+	}
+}
+
+// TestEveryTermIsCedars compares decisions by each term alone with those of plain Cedar, on arguments that make it true,
+// false and wrong.
+func TestEveryTermIsCedars(t *testing.T) {
+	for _, term := range terms {
+		for _, entities := range []string{"", worldEntities} {
+			a := &config.Authz{GroupEntityType: "THVGroup", EntitiesJSON: entities}
+			a.Policies = []string{"permit(principal, action, resource) when { " + term + " };", "forbid(principal, action, resource) unless { context has nothing || " + term + " };"}
+			p := compile(t, a)
+			claims := `{"a": 1, "list": [1, "x"], "rec": {"x": 1}}`
+			c := caller(t, claims)
+			c.Subject.ID = "bob"
+			c.Subject.Claims["groups"] = asAny([]string{"g1"})
+			who := p.Principal(c)
+			for _, target := range []string{"t1", "t2"} {
+				for _, args := range []string{
+					`{}`, `{"x": 1, "f": 2.5, "ip": "10.1.2.3"}`, `{"x": 2, "f": 1.5, "ip": "192.168.0.1", "list": [1, "x"]}`, `{"f": 2.6, "ip": "127.0.0.1/24", "x": true}`,
+					`{"x": "abc", "f": 1, "ip": "2.5", "list": "x", "rec": {"x": 1}}`, `{"f": "2.5", "ip": 7, "list": {"x": 1}, "rec": [1, "x"]}`,
+				} {
+					q := policy.Query{Method: "tools/call", Target: target, Args: []byte(args)}
+					if diff := cmp.Diff(plain(t, a, p.All(), "bob", claims, []string{"g1"}, nil, q), brief(p.Decide(who, q))); diff != "" {
+						t.Errorf("%s of %s %s\n(-want +got):\n%s", term, target, args, diff)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestGroupsThatAreTools: what the caller is in says what a tool is in that is in the caller.
+func TestGroupsThatAreTools(t *testing.T) {
+	a := texts(`permit(principal, action, resource) when { resource in [Tool::"kit", Tool::"x"] };`, `permit(principal, action, resource in Tool::"kit");`)
+	a.GroupEntityType = "Tool"
+	a.EntitiesJSON = `[{"uid": "Tool::saw", "parents": ["Client::alice"]}]`
+	p := compile(t, a)
+	for groups, want := range map[string]int{`["kit"]`: 2, `["other"]`: 0} {
+		if d := p.Decide(p.Principal(caller(t, `{"groups": `+groups+`}`)), call("saw", "")); len(d.Policies) != want {
+			t.Errorf("in %s: %v, want %d", groups, ids(d.Policies), want)
+		}
 	}
 }
 
@@ -193,7 +260,7 @@ func plain(t *testing.T, a *config.Authz, all []policy.Found, sub, claims string
 	groupValues := make([]types.Value, len(groups))
 	parents := make([]types.EntityUID, len(groups))
 	for i, g := range groups {
-		groupValues[i], parents[i] = types.String(g), types.NewEntityUID("THVGroup", types.String(g))
+		groupValues[i], parents[i] = types.String(g), types.NewEntityUID(types.EntityType(a.GroupEntityType), types.String(g))
 	}
 	ofClaims["claim_groups"] = types.NewSet(groupValues...)
 	addEntity(entities, caller, ofClaims, parents)
@@ -299,6 +366,12 @@ func values(t *testing.T, prefix, object string, mark bool) types.RecordMap {
 		switch v := v.(type) {
 		case int64:
 			out[key] = types.Long(v)
+		case token.Number:
+			d, err := types.ParseDecimal(string(v))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out[key] = d
 		case string:
 			out[key] = types.String(v)
 		case bool:

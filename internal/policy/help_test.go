@@ -15,7 +15,7 @@ const proxyName = "s3"
 func compile(t testing.TB, a *config.Authz) *policy.Policies {
 	t.Helper()
 	p, mistakes := policy.New(a, proxyName)
-	if mistakes != nil {
+	if p == nil {
 		t.Fatalf("mistakes: %+v", mistakes)
 	}
 	return p

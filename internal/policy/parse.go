@@ -35,56 +35,78 @@ type policy struct {
 func parseAll(texts []string) ([]policy, []Mistake) {
 	var list []policy
 	var mistakes []Mistake
-	ids := map[string]string{} // to where it stands
 	for i, text := range texts {
-		place := "policies[" + strconv.Itoa(i) + "]"
-		found, wrong := parseText(place, text)
-		for _, m := range wrong {
-			mistakes = append(mistakes, Mistake{place, m.what, m.mend})
-		}
-		for _, p := range found {
-			here := fmt.Sprintf("%s, line %d", place, p.found.Line)
-			if other, twice := ids[p.found.ID]; twice {
-				mistakes = append(mistakes, Mistake{place, p.source.find("id").at() + fmt.Sprintf("the @id %s is taken", quote(p.found.ID)), "choose another: it is that of the policy in " + other})
-			}
-			ids[p.found.ID] = here
-		}
-		list = append(list, found...)
+		found, wrong := parseText("policies["+strconv.Itoa(i)+"]", text)
+		list, mistakes = append(list, found...), append(mistakes, wrong...)
 	}
 	for i := range list {
 		list[i].key = cedar.PolicyID(strconv.Itoa(i))
 	}
+	mistakes = append(mistakes, tellApart(list)...)
 	slices.SortStableFunc(mistakes, byPlace)
 	return list, mistakes
+}
+
+// tellApart gives policies of one ID, which Cedar allows, IDs of their own: x, x#2, x#3.
+func tellApart(list []policy) []Mistake {
+	first := map[string]int{} // by ID
+	for i := range list {
+		if _, twice := first[list[i].found.ID]; !twice {
+			first[list[i].found.ID] = i
+		}
+	}
+	var mistakes []Mistake
+	last := map[string]int{} // the number that was given last
+	for i := range list {
+		found := &list[i].found
+		id, other := found.ID, list[first[found.ID]].found
+		for n := max(last[id], 1) + 1; first[found.ID] != i; n++ {
+			found.ID = id + "#" + strconv.Itoa(n)
+			if _, taken := first[found.ID]; !taken {
+				first[found.ID], last[id] = i, n
+			}
+		}
+		if found.ID != id {
+			mistakes = append(mistakes, Mistake{
+				Place: found.Place, What: list[i].source.annotation("id").at() + fmt.Sprintf("the ID %s is that of the policy in %s, line %d, too", quote(id), other.Place, other.Line),
+				Mend: fmt.Sprintf("choose another @id: decisions name this one %s", quote(found.ID)), Warning: true,
+			})
+		}
+	}
+	return mistakes
 }
 
 // wrong is a mistake in a text, before it is known which.
 type wrong struct{ what, mend string }
 
+// in is the mistake in the text of a place.
+func (w wrong) in(place string) Mistake { return Mistake{Place: place, What: w.what, Mend: w.mend} }
+
 // parseText parses the policies of one text.
-func parseText(place, text string) ([]policy, []wrong) {
+func parseText(place, text string) (list []policy, mistakes []Mistake) {
 	if len(text) > maxText {
-		return nil, []wrong{{fmt.Sprintf("a text of %d bytes, more than %d", len(text), maxText), "spread it over several entries"}}
+		return nil, []Mistake{wrong{fmt.Sprintf("a text of %d bytes, more than %d", len(text), maxText), "spread it over several entries"}.in(place)}
+	}
+	if strings.TrimSpace(text) == "" { // in config's words, so that it is told once
+		return nil, []Mistake{wrong{"is empty", "a Cedar policy"}.in(place)}
 	}
 	statements := split(text)
 	if len(statements) == 0 {
-		return nil, []wrong{{"holds no policy", `write one, such as permit(principal, action == Action::"call_tool", resource);`}}
+		return nil, []Mistake{wrong{"holds no policy", `write one, such as permit(principal, action == Action::"call_tool", resource);`}.in(place)}
 	}
-	var list []policy
-	var mistakes []wrong
 	failed := false
 	for i, s := range statements {
 		p, err := parseOne(s)
 		if err != nil {
 			if !failed || s.begins() { // else it is the rest of a policy that was cut in the wrong place
-				mistakes = append(mistakes, *err)
+				mistakes = append(mistakes, err.in(place))
 			}
 			failed = true
 			continue
 		}
 		failed = false
 		p.found.Place = place
-		if p.found.ID == "" {
+		if strings.TrimSpace(p.found.ID) == "" {
 			if p.found.ID = place; i > 0 {
 				p.found.ID += "#" + strconv.Itoa(i)
 			}
@@ -102,6 +124,9 @@ func parseOne(s statement) (policy, *wrong) {
 	}
 	var list cedar.PolicyList
 	if err := list.UnmarshalCedar([]byte(s.text)); err != nil {
+		if known := s.unsupported(); known != nil {
+			return policy{}, known
+		}
 		return policy{}, s.blame(err)
 	}
 	if len(list) != 1 { // not by the grammar as it is
@@ -117,31 +142,34 @@ func parseOne(s statement) (policy, *wrong) {
 	return p, nil
 }
 
-// annotations reads @scopes, and tells what is wrong with it and with @id.
-func (p *policy) annotations() []wrong {
-	var mistakes []wrong
+// annotations reads @scopes, and tells what is wrong with it and with @id. Any other annotation may stand for notes.
+func (p *policy) annotations() []Mistake {
+	var mistakes []Mistake
+	tell := func(name, what, mend string, warning bool) {
+		mistakes = append(mistakes, Mistake{p.found.Place, p.source.annotation(name).at() + what, mend, warning})
+	}
 	all := p.cedar.Annotations()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if meant := misspelt(string(name)); meant != "" {
-			mistakes = append(mistakes, wrong{p.source.find(string(name)).at() + "unknown annotation @" + string(name), "did you mean @" + meant + "? Any other name may stand for notes"})
+			tell(string(name), "unknown annotation @"+string(name), "did you mean @"+meant+"?", meant == "id")
 		}
 	}
 	if id, ok := all["id"]; ok && strings.TrimSpace(string(id)) == "" {
-		mistakes = append(mistakes, wrong{p.source.find("id").at() + "@id is empty", `name the policy: @id("name")`})
+		tell("id", "@id is empty", `name the policy: @id("name")`, true)
 	}
 	scopes, ok := all["scopes"]
 	if !ok {
 		return mistakes
 	}
-	at := p.source.find("scopes").at()
 	if p.forbid {
-		return append(mistakes, wrong{at + "@scopes on a forbid", "put it on the permits that need the scopes"})
+		tell("scopes", "@scopes on a forbid", "put it on the permits that need the scopes", false)
+		return mistakes
 	}
 	p.scopes = strings.Split(string(scopes), " ")
 	for _, scope := range p.scopes {
 		if !validScope(scope) {
-			mend := `write scopes with one space between them, such as @scopes("aws:read aws:write")`
-			return append(mistakes, wrong{at + "@scopes is not a list of scopes: " + quote(string(scopes)), mend})
+			tell("scopes", "@scopes is not a list of scopes: "+quote(string(scopes)), `write scopes with one space between them, such as @scopes("aws:read aws:write")`, false)
+			return mistakes
 		}
 	}
 	slices.Sort(p.scopes)
@@ -150,13 +178,13 @@ func (p *policy) annotations() []wrong {
 }
 
 // misspelt is the annotation that is meant by one that looks much like it; "" for any other. A permit with @scope would
-// ask for no scopes.
+// ask for no scopes; one with @ID only goes by another name.
 func misspelt(name string) string {
 	switch folded := strings.ToLower(name); {
 	case name == "id" || name == "scopes":
 	case folded == "id":
 		return "id"
-	case distance(folded, "scopes") <= 2:
+	case distance(folded, "scopes") <= 1:
 		return "scopes"
 	}
 	return ""
@@ -178,6 +206,24 @@ var (
 	gotWant     = regexp.MustCompile(`(?s)^(?:exact )?got (.*) want (.*)$`)
 	plainNumber = regexp.MustCompile(`parsing "-?(\d+)"`)
 )
+
+// unsupported finds what other languages have and Cedar has not, or has for templates; nil where there is none.
+func (s statement) unsupported() *wrong {
+	for i, t := range s.tokens {
+		if i == 0 || i+1 == len(s.tokens) {
+			continue
+		}
+		before, after := s.tokens[i-1], s.tokens[i+1]
+		switch {
+		case t.text == "?" && (after.text == "principal" || after.text == "resource"):
+			return &wrong{t.at() + "templates are not supported", "write the entity instead of ?" + after.text}
+		case t.text == "." && before.number() && after.number():
+			literal := fmt.Sprintf("decimal(\"%s.%s\")", before.text, after.text)
+			return &wrong{before.at() + "a number with a fraction", "write " + literal + ", and compare with .lessThan(...), .greaterThan(...) and the like: < is for whole numbers"}
+		}
+	}
+	return nil
+}
 
 // blame turns the parser's error into a mistake with the place of the token that is wrong.
 func (s statement) blame(err error) *wrong {

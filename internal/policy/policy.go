@@ -11,6 +11,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -23,11 +24,13 @@ type Mistake struct {
 	Place string // "policies[2]" or "entitiesJson"
 	What  string // what is wrong; "line 3, column 7: ..." counts within that text, columns in characters, both from 1
 	Mend  string // what would be right
+	// Warning marks what is allowed but hardly meant; with any other mistake there are no policies.
+	Warning bool
 }
 
 // Found is one policy, as decisions and listings name it.
 type Found struct {
-	ID      string // its @id annotation, or else "policies[2]"; "policies[2]#1" for the second policy in that text
+	ID      string // its @id annotation, or else "policies[2]"; "policies[2]#1" for the second policy in that text; "x#2" for the second x
 	Place   string // "policies[2]": the text that holds it; "" where Message is about the call, not about a policy
 	Line    int    // within that text, from 1
 	Column  int    // in characters, from 1
@@ -70,7 +73,8 @@ type Policies struct {
 	multi      []string
 	static     statics
 	reads      reads
-	self       types.EntityUID // MCP::"<proxy>"
+	parents    map[types.EntityUID]bool // what static entities are directly in
+	self       types.EntityUID          // MCP::"<proxy>"
 	inSelf     types.EntityUIDSet
 	marks      marks
 	selections []*selection // of each kind
@@ -80,7 +84,8 @@ type Policies struct {
 }
 
 // New makes the policies of a proxy ready, or tells everything that is wrong with them, in the order of the document.
-// Everything that is decided about is in MCP::"<proxy>".
+// Warnings come beside policies too. Everything that is decided about is in MCP::"<proxy>"; a proxy without a name is one
+// that is not known yet.
 func New(a *config.Authz, proxy string) (*Policies, []Mistake) {
 	p := &Policies{groupClaim: a.GroupClaim, roleClaim: a.RoleClaim, groupType: a.GroupEntityType, multi: a.MultiValuedClaims}
 	p.self = types.NewEntityUID(typeProxy, types.String(proxy))
@@ -92,11 +97,9 @@ func New(a *config.Authz, proxy string) (*Policies, []Mistake) {
 	list, mistakes := parseAll(a.Policies)
 	static, wrong := parseEntities(a.EntitiesJSON)
 	mistakes = append(mistakes, wrong...)
-	p.list, p.static = list, static
-	if a.Schema == "strict" {
-		mistakes = append(mistakes, p.check()...)
-	}
-	if len(mistakes) > 0 {
+	p.list, p.static, p.parents = list, static, parentsOf(static)
+	mistakes = append(mistakes, p.check(a.Schema == "strict", proxy != "" && !a.Shared())...)
+	if slices.ContainsFunc(mistakes, func(m Mistake) bool { return !m.Warning }) {
 		return nil, mistakes
 	}
 	p.reads = readsOf(p.list)
@@ -109,7 +112,7 @@ func New(a *config.Authz, proxy string) (*Policies, []Mistake) {
 		p.selections = append(p.selections, p.selectFor(&kinds[i]))
 	}
 	p.nobody = p.Principal(nil)
-	return p, nil
+	return p, mistakes
 }
 
 // All gives every policy, in the order of the document.

@@ -142,11 +142,16 @@ func (p *Policies) groups(claims map[string]any) []string {
 	return all
 }
 
-// namesIn reads a list of names; a string is one name. What is not a string, or empty, names nothing.
+// namesIn reads a list of names, or a string: that is a name itself, and so is each of its words, as where a role is
+// chosen by it. What is not a string, or empty, names nothing.
 func namesIn(v any) []string {
 	switch v := v.(type) {
 	case string:
-		return stringsIn([]any{v})
+		all := stringsIn([]any{v})
+		if strings.Contains(v, " ") {
+			all = slices.DeleteFunc(append(all, strings.Split(v, " ")...), func(s string) bool { return s == "" })
+		}
+		return all
 	case []any:
 		return stringsIn(v)
 	}

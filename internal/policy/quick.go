@@ -2,15 +2,14 @@ package policy
 
 import (
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
-// Most of what policies ask is answered here without Cedar, which wants every attribute in a map first: comparisons with
-// what is written out, has, like, contains, principal in, and what is made of them by &&, || and !. Anything else, and
+// Most of what policies ask is answered here without Cedar, which wants every attribute in a map first: comparisons, has,
+// like, is, in, contains and its kin, isInRange, and what is made of them by &&, ||, ! and if. Anything else, and
 // everything that could be an error, is left to Cedar: a policy with such a part is asked there as a whole.
 
 // verdict is what a test says.
@@ -44,9 +43,12 @@ type facts struct {
 	number   int   // of kind, among kinds
 	action   types.EntityUID
 	resource types.EntityUID
-	ours     bool // no static entity adds to the resource
+	static   types.Entity // what the configuration adds to the resource
 	args     []argued
 	name     types.Value // of the resource; nil before it is asked for
+	uid      types.Value // the resource; nil before it is asked for
+	address  types.Value // the last one that was read; nil for none
+	spelled  types.String
 
 	ask, permits, forbids []int
 }
@@ -108,9 +110,9 @@ func (p *Policies) tests(x *ast.Policy) (about test, parts []test) {
 	case ast.ScopeTypeAll, ast.ScopeTypeEq, ast.ScopeTypeIs:
 		about = func(*facts) verdict { return yes }
 	case ast.ScopeTypeIn:
-		about = p.resourceIn(s.Entity)
+		about = p.resourceIn([]types.EntityUID{s.Entity})
 	case ast.ScopeTypeIsIn:
-		about = p.resourceIn(s.Entity)
+		about = p.resourceIn([]types.EntityUID{s.Entity})
 	default:
 		about = cedars
 	}
@@ -123,18 +125,28 @@ func (p *Policies) tests(x *ast.Policy) (about test, parts []test) {
 // cedars is the test of what only Cedar knows.
 func cedars(*facts) verdict { return unknown }
 
-// resourceIn is resource in uid. What else the resource or the proxy is in, static entities say.
-func (p *Policies) resourceIn(uid types.EntityUID) test {
-	_, more := p.static[p.self]
+// resourceIn is resource in one of several entities. What else the resource or the proxy is in, static entities say.
+func (p *Policies) resourceIn(uids []types.EntityUID) test {
+	if slices.Contains(uids, p.self) {
+		return func(*facts) verdict { return yes }
+	}
+	alone := !slices.ContainsFunc(uids, p.holds)
+	more := p.static[p.self].Parents.Len() > 0
 	return func(f *facts) verdict {
 		switch {
-		case uid == p.self || uid == f.resource:
+		case slices.Contains(uids, f.resource):
 			return yes
-		case f.ours && !more:
+		case alone || !more && f.static.Parents.Len() == 0:
 			return no
 		}
 		return unknown
 	}
+}
+
+// holds says whether anything but an entity itself can be in it: what is in the proxy, a group's members, or what static
+// entities put there.
+func (p *Policies) holds(uid types.EntityUID) bool {
+	return uid == p.self || string(uid.Type) == p.groupType || p.parents[uid]
 }
 
 // test makes the test of an expression.
@@ -155,13 +167,21 @@ func (p *Policies) test(n ast.IsNode) test {
 			}
 			return unknown
 		}
+	case ast.NodeTypeIfThenElse:
+		return p.either(n)
 	case ast.NodeTypeHas:
 		return has(n)
 	case ast.NodeTypeIn:
-		return p.in(n)
+		return p.in(n.BinaryNode)
 	case ast.NodeTypeIs:
-		if isVariable(n.Left, "resource") {
-			return func(f *facts) verdict { return verdictOf(f.resource.Type == n.EntityType) }
+		return is(n)
+	case ast.NodeTypeIsIn:
+		fits, within := is(n.NodeTypeIs), p.in(ast.BinaryNode{Left: n.Left, Right: n.Entity})
+		return func(f *facts) verdict {
+			if v := fits(f); v != yes {
+				return v
+			}
+			return within(f)
 		}
 	case ast.NodeTypeEquals:
 		return p.equal(n.BinaryNode, yes, no)
@@ -182,57 +202,17 @@ func (p *Policies) both(n ast.BinaryNode, goOn verdict) test {
 	}
 }
 
-// compared is test for the operators on values of one type, and for a value by itself.
-func compared(n ast.IsNode) test {
-	switch n := n.(type) {
-	case ast.NodeTypeLessThan:
-		return ordered(n.BinaryNode, func(a, b types.Long) bool { return a < b })
-	case ast.NodeTypeLessThanOrEqual:
-		return ordered(n.BinaryNode, func(a, b types.Long) bool { return a <= b })
-	case ast.NodeTypeGreaterThan:
-		return ordered(n.BinaryNode, func(a, b types.Long) bool { return a > b })
-	case ast.NodeTypeGreaterThanOrEqual:
-		return ordered(n.BinaryNode, func(a, b types.Long) bool { return a >= b })
-	case ast.NodeTypeLike:
-		arg := value(n.Arg)
-		return func(f *facts) verdict {
-			s, ok := arg(f).(types.String)
-			if !ok {
-				return unknown
-			}
-			return verdictOf(n.Value.Match(s))
-		}
-	case ast.NodeTypeContains:
-		set, member := value(n.Left), value(n.Right)
-		return func(f *facts) verdict {
-			s, ok := set(f).(types.Set)
-			v := member(f)
-			if !ok || v == nil {
-				return unknown
-			}
-			return verdictOf(s.Contains(v))
-		}
-	}
-	v := value(n)
+// either is if: one side is asked, as its condition says.
+func (p *Policies) either(n ast.NodeTypeIfThenElse) test {
+	condition, then, otherwise := p.test(n.If), p.test(n.Then), p.test(n.Else)
 	return func(f *facts) verdict {
-		b, ok := v(f).(types.Boolean)
-		if !ok {
-			return unknown
+		switch condition(f) {
+		case yes:
+			return then(f)
+		case no:
+			return otherwise(f)
 		}
-		return verdictOf(bool(b))
-	}
-}
-
-// ordered compares integers.
-func ordered(n ast.BinaryNode, holds func(a, b types.Long) bool) test {
-	left, right := value(n.Left), value(n.Right)
-	return func(f *facts) verdict {
-		a, one := left(f).(types.Long)
-		b, two := right(f).(types.Long)
-		if !one || !two {
-			return unknown
-		}
-		return verdictOf(holds(a, b))
+		return unknown
 	}
 }
 
@@ -244,10 +224,8 @@ func (p *Policies) equal(n ast.BinaryNode, same, other verdict) test {
 		}
 		return other
 	}
-	if lit, _ := n.Right.(ast.NodeValue); isVariable(n.Left, "resource") {
-		if uid, ok := lit.Value.(types.EntityUID); ok {
-			return func(f *facts) verdict { return pick(f.resource == uid) }
-		}
+	if uid, ok := resourceIs(n); ok {
+		return func(f *facts) verdict { return pick(f.resource == uid) }
 	}
 	left, right := value(n.Left), value(n.Right)
 	return func(f *facts) verdict {
@@ -259,8 +237,21 @@ func (p *Policies) equal(n ast.BinaryNode, same, other verdict) test {
 	}
 }
 
-// in is principal in, or resource in, an entity that is written out, or one of several.
-func (p *Policies) in(n ast.NodeTypeIn) test {
+// resourceIs gives the entity of a comparison of resource with one that is written out; false for any other.
+func resourceIs(n ast.BinaryNode) (types.EntityUID, bool) {
+	other := n.Right
+	if isVariable(n.Right, "resource") {
+		other = n.Left
+	} else if !isVariable(n.Left, "resource") {
+		return types.EntityUID{}, false
+	}
+	lit, _ := other.(ast.NodeValue)
+	uid, ok := lit.Value.(types.EntityUID)
+	return uid, ok
+}
+
+// in is principal, action or resource in an entity that is written out, or one of several.
+func (p *Policies) in(n ast.BinaryNode) test {
 	uids, ok := written(n.Right)
 	switch {
 	case ok && isVariable(n.Left, "principal"):
@@ -269,8 +260,15 @@ func (p *Policies) in(n ast.NodeTypeIn) test {
 			numbers[i] = p.marks.note(uid)
 		}
 		return func(f *facts) verdict { return verdictOf(slices.ContainsFunc(numbers, f.who.in)) }
-	case ok && len(uids) == 1 && isVariable(n.Left, "resource"):
-		return p.resourceIn(uids[0])
+	case ok && isVariable(n.Left, "action"):
+		holds := make([]bool, len(kinds))
+		for i := range kinds {
+			above := p.aboveAction(&kinds[i])
+			holds[i] = slices.ContainsFunc(uids, func(uid types.EntityUID) bool { return above[uid] })
+		}
+		return func(f *facts) verdict { return verdictOf(holds[f.number]) }
+	case ok && isVariable(n.Left, "resource"):
+		return p.resourceIn(uids)
 	}
 	return cedars
 }
@@ -291,94 +289,4 @@ func written(n ast.IsNode) ([]types.EntityUID, bool) {
 	lit, _ := n.(ast.NodeValue)
 	uid, ok := lit.Value.(types.EntityUID)
 	return []types.EntityUID{uid}, ok
-}
-
-// has is whether context, principal, resource or a record has an attribute.
-func has(n ast.NodeTypeHas) test {
-	if isVariable(n.Arg, "resource") {
-		found := ofResource(n.Value)
-		return func(f *facts) verdict {
-			there := found(f) != nil
-			if !there && !f.ours {
-				return unknown
-			}
-			return verdictOf(there)
-		}
-	}
-	if isVariable(n.Arg, "context") || isVariable(n.Arg, "principal") {
-		found := value(ast.NodeTypeAccess(n))
-		return func(f *facts) verdict { return verdictOf(found(f) != nil) }
-	}
-	arg := value(n.Arg)
-	return func(f *facts) verdict {
-		r, ok := arg(f).(types.Record)
-		if !ok {
-			return unknown
-		}
-		_, there := r.Get(n.Value)
-		return verdictOf(there)
-	}
-}
-
-// value makes the operand of an expression: what is written out, an attribute of context, principal or resource, or of
-// a record among those.
-func value(n ast.IsNode) operand {
-	switch n := n.(type) {
-	case ast.NodeValue:
-		return func(*facts) types.Value { return n.Value }
-	case ast.NodeTypeSet:
-		var members []types.Value
-		for _, e := range n.Elements {
-			lit, ok := e.(ast.NodeValue)
-			if !ok {
-				return func(*facts) types.Value { return nil }
-			}
-			members = append(members, lit.Value)
-		}
-		set := types.NewSet(members...)
-		return func(*facts) types.Value { return set }
-	case ast.NodeTypeAccess:
-		switch {
-		case isVariable(n.Arg, "context"):
-			return ofContext(n.Value)
-		case isVariable(n.Arg, "principal"):
-			return func(f *facts) types.Value { return attribute(f.who.entity.Attributes, n.Value) }
-		case isVariable(n.Arg, "resource"):
-			return ofResource(n.Value)
-		}
-		arg := value(n.Arg)
-		return func(f *facts) types.Value {
-			r, _ := arg(f).(types.Record)
-			return attribute(r, n.Value)
-		}
-	}
-	return func(*facts) types.Value { return nil }
-}
-
-func attribute(r types.Record, name types.String) types.Value {
-	v, _ := r.Get(name)
-	return v
-}
-
-func ofContext(name types.String) operand {
-	if strings.HasPrefix(string(name), prefixArg) {
-		return func(f *facts) types.Value { return f.argument(name) }
-	}
-	return func(f *facts) types.Value { return f.who.claims[name] }
-}
-
-// ofResource is an attribute of the resource, unless a static entity has it.
-func ofResource(name types.String) operand {
-	switch {
-	case strings.HasPrefix(string(name), prefixArg):
-		return func(f *facts) types.Value { return f.argument(name) }
-	case name == attrName:
-		return func(f *facts) types.Value {
-			if f.name == nil {
-				f.name = f.resource.ID
-			}
-			return f.name
-		}
-	}
-	return func(f *facts) types.Value { return f.kind.attribute(name, f.q) }
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -18,13 +19,13 @@ import (
 //
 // Checked: the type of every entity; every action, where one that is decided under another name, such as
 // Action::"tools/call", is a mistake too; every attribute of principal, resource and context, by its name. An attribute
-// of a static entity counts for entities of its type. Checked too: whether a policy's parts fit each other (misfit.go).
-// Beside that Cedar's validator tells conditions that fail whatever
-// the call is (typecheck.go).
+// of a static entity counts for entities of its type. Checked too: whether a policy's parts fit each other, and whether
+// what they compare can be equal (misfit.go). Beside that Cedar's validator tells conditions that fail whatever the call
+// is (typecheck.go).
 //
-// Not checked: the names of claims and arguments, what is within them and of what type it is; comparisons with == of
-// values that are never equal, such as resource.readOnlyHint == "true"; the ids of entities other than actions;
-// attributes of other expressions, such as (if x then principal else resource).name; whether a tool exists.
+// Not checked: the names of claims and arguments, what is within them and of what type it is; the ids of entities other
+// than actions and the proxy, but for what can be no id (literal.go); attributes of other expressions, such as
+// (if x then principal else resource).name; whether a tool exists.
 
 // decidedAs are methods that are decided under an action's own name.
 var decidedAs = map[string]string{
@@ -41,39 +42,91 @@ var listActions = []string{"list_tools", "list_prompts", "list_resources", "list
 // vocabulary is what words mean something.
 type vocabulary struct {
 	types      map[string]bool
+	parents    map[types.EntityUID]bool // what static entities are in, or have in an attribute
 	actions    map[string]bool
 	attributes map[types.String]map[string]bool // by variable
 	sets       []string                         // the claims that have a claimset_
 	group      string
+	proxy      types.EntityUID // the one MCP that something is in; none where policies may be about others
+	strict     bool
 }
 
-// check tells the words of the policies that mean nothing.
-func (p *Policies) check() []Mistake {
+// check tells what in the policies means nothing: with schema strict every word, and else what is wrong whatever words
+// there are. alone is whether the policies are those of this proxy alone.
+func (p *Policies) check(strict, alone bool) []Mistake {
 	v := p.vocabulary()
+	v.strict = strict
+	if alone {
+		v.proxy = p.self
+	}
 	var mistakes []Mistake
 	for i := range p.list {
 		x := &p.list[i]
-		told := map[string]bool{}
-		t := func(spelled, what, mend string) {
-			if !told[what] {
-				told[what] = true
-				mistakes = append(mistakes, Mistake{x.found.Place, x.source.find(spelled).at() + what, mend})
-			}
+		mistakes = append(mistakes, v.literals(x)...)
+		if !strict {
+			continue
 		}
-		v.words(x.ast, t)
-		if !redefined(p.static) {
-			if len(told) == 0 {
-				p.misfits(x.ast, t)
-			}
+		words := x.judge(v.words)
+		mistakes = append(mistakes, words...)
+		if redefined(p.static) {
+			continue
+		}
+		if len(words) == 0 {
+			mistakes = append(mistakes, x.judge(p.misfits)...)
+		}
+		if len(x.constructions()) == 0 { // else it says the same
 			mistakes = append(mistakes, typecheck(x)...)
 		}
 	}
 	return mistakes
 }
 
+// judge tells what a check finds, each once, where it stands.
+func (x *policy) judge(check func(*ast.Policy, tell)) []Mistake {
+	var mistakes []Mistake
+	told := map[string]bool{}
+	places := sync.OnceValue(func() []finding {
+		return x.narrow(func(y *ast.Policy) []string { return allOf(y, check) })
+	})
+	scope := *x.ast
+	scope.Conditions = nil
+	ofScope := allOf(&scope, check)
+	check(x.ast, func(spelled, what, mend string) {
+		if told[what] {
+			return
+		}
+		told[what] = true
+		at := x.source.find(spelled)
+		// The scope comes first. In a condition the word may stand elsewhere too, where nothing is wrong with it.
+		if len(x.source.tokens) <= maxNarrowed && x.source.count(spelled) > 1 && !slices.Contains(ofScope, what) {
+			for _, f := range places() {
+				if f.what == what {
+					at = statement{tokens: f.part.tokens}.find(spelled)
+					break
+				}
+			}
+		}
+		mistakes = append(mistakes, Mistake{Place: x.found.Place, What: at.at() + what, Mend: mend})
+	})
+	return mistakes
+}
+
+// allOf is everything that a check tells, each once.
+func allOf(p *ast.Policy, check func(*ast.Policy, tell)) []string {
+	var all []string
+	told := map[string]bool{}
+	check(p, func(_, what, _ string) {
+		if !told[what] {
+			told[what] = true
+			all = append(all, what)
+		}
+	})
+	return all
+}
+
 // vocabulary collects the words of these policies' configuration.
 func (p *Policies) vocabulary() *vocabulary {
-	v := &vocabulary{types: map[string]bool{p.groupType: true}, actions: map[string]bool{}, sets: p.multi, group: p.groupType}
+	v := &vocabulary{types: map[string]bool{p.groupType: true}, actions: map[string]bool{}, parents: map[types.EntityUID]bool{}, sets: p.multi, group: p.groupType}
 	for _, t := range []types.EntityType{typeClient, typeAction, typeTool, typePrompt, typeResource, typeProxy, typeFeature} {
 		v.types[string(t)] = true
 	}
@@ -86,7 +139,7 @@ func (p *Policies) vocabulary() *vocabulary {
 	for method := range free {
 		v.actions[method] = true
 	}
-	ofResource := map[string]bool{"type": true}
+	ofResource := map[string]bool{}
 	for name := range closed {
 		ofResource[string(name)] = true
 	}
@@ -94,7 +147,7 @@ func (p *Policies) vocabulary() *vocabulary {
 	for uid, e := range p.static {
 		v.entity(uid)
 		for parent := range e.Parents.All() {
-			v.entity(parent)
+			v.parent(parent)
 		}
 		variable := types.String("resource")
 		if uid.Type == typeClient {
@@ -119,11 +172,17 @@ func (v *vocabulary) entity(uid types.EntityUID) {
 	}
 }
 
+// parent adds an entity that another one of the configuration names.
+func (v *vocabulary) parent(uid types.EntityUID) {
+	v.entity(uid)
+	v.parents[uid] = true
+}
+
 // value adds the entities within a value of the configuration.
 func (v *vocabulary) value(x types.Value) {
 	switch x := x.(type) {
 	case types.EntityUID:
-		v.entity(x)
+		v.parent(x)
 	case types.Set:
 		for member := range x.All() {
 			v.value(member)
@@ -169,9 +228,9 @@ func (v *vocabulary) words(p *ast.Policy, t tell) {
 			case ast.NodeTypeIsIn:
 				v.checkType(n.EntityType, t)
 			case ast.NodeTypeAccess:
-				v.checkAttribute(n.Arg, string(n.Value), t)
+				v.checkAttribute(n.StrOpNode, lists(p), t)
 			case ast.NodeTypeHas:
-				v.checkAttribute(n.Arg, string(n.Value), t)
+				v.checkAttribute(n.StrOpNode, lists(p), t)
 			}
 			return true
 		})
@@ -227,9 +286,11 @@ func (v *vocabulary) checkType(entity types.EntityType, t tell) {
 	t(first, "unknown entity type "+quote(name), mend)
 }
 
-func (v *vocabulary) checkAttribute(on ast.IsNode, name string, t tell) {
-	variable, ok := on.(ast.NodeTypeVariable)
-	if !ok || variable.Name == "action" || v.known(variable.Name, name) {
+// checkAttribute looks at an attribute of a variable. One that only lists have may stand in policies about lists.
+func (v *vocabulary) checkAttribute(n ast.StrOpNode, lists bool, t tell) {
+	name := string(n.Value)
+	variable, ok := n.Arg.(ast.NodeTypeVariable)
+	if !ok || variable.Name == "action" || v.known(variable.Name, name) || lists && variable.Name == "resource" && name == "type" {
 		return
 	}
 	what := fmt.Sprintf("%s has no attribute %s", variable.Name, quote(name))
@@ -243,7 +304,12 @@ func (v *vocabulary) checkAttribute(on ast.IsNode, name string, t tell) {
 			return
 		}
 	}
-	t(name, what, didYouMean(name, v.attributes[variable.Name], prefixesOf(variable.Name)...))
+	prefixes := prefixesOf(variable.Name)
+	if slices.Contains(prefixes, name) {
+		t(name, what, "write "+name+"<name>")
+		return
+	}
+	t(name, what, didYouMean(name, v.attributes[variable.Name], prefixes...))
 }
 
 // known says whether a variable may have an attribute.

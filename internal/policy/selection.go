@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
@@ -24,14 +26,14 @@ type selection struct {
 // selectFor selects for a kind.
 func (p *Policies) selectFor(k *kind) *selection {
 	s := &selection{kind: k, named: map[types.EntityUID][]int{}, first: map[int][]ast.IsNode{}}
-	actions := (&view{static: p.static, principal: &types.Entity{}}).above(k.action)
+	actions := p.aboveAction(k)
 	for i := range p.list {
 		x := p.list[i].ast
 		if !scopeHolds(x.Action, k.action, actions) || !typeFits(x.Resource, k.resource) {
 			continue
 		}
 		parts := conjuncts(x)
-		if about, ok := aboutOnly(x, parts); ok {
+		if about, ok := p.aboutOnly(x, parts); ok {
 			for uid := range about {
 				s.named[uid] = append(s.named[uid], i)
 			}
@@ -49,6 +51,22 @@ func (p *Policies) selectFor(k *kind) *selection {
 		}
 	}
 	return s
+}
+
+// aboveAction is everything that the action of a kind is in, which only actions can be.
+func (p *Policies) aboveAction(k *kind) map[types.EntityUID]bool {
+	return (&view{static: p.static, principal: &types.Entity{}}).above(k.action)
+}
+
+// parentsOf is everything that static entities are directly in.
+func parentsOf(static statics) map[types.EntityUID]bool {
+	all := map[types.EntityUID]bool{}
+	for _, e := range static {
+		for parent := range e.Parents.All() {
+			all[parent] = true
+		}
+	}
+	return all
 }
 
 // scopeHolds says whether the part of a scope about an entity is true of it, given everything that it is in.
@@ -112,30 +130,60 @@ func conjuncts(p *ast.Policy) []ast.IsNode {
 
 // aboutOnly gives the resources that a policy can be true of, where its scope or the first part of its conditions
 // names them.
-func aboutOnly(p *ast.Policy, parts []ast.IsNode) (map[types.EntityUID]bool, bool) {
+func (p *Policies) aboutOnly(x *ast.Policy, parts []ast.IsNode) (map[types.EntityUID]bool, bool) {
 	about := map[types.EntityUID]bool{}
-	if scope, ok := p.Resource.(ast.ScopeTypeEq); ok {
-		about[scope.Entity] = true
+	switch s := x.Resource.(type) {
+	case ast.ScopeTypeEq:
+		about[s.Entity] = true
 		return about, true
+	case ast.ScopeTypeIn:
+		if p.names([]types.EntityUID{s.Entity}, about) {
+			return about, true
+		}
+	case ast.ScopeTypeIsIn:
+		if p.names([]types.EntityUID{s.Entity}, about) {
+			return about, true
+		}
 	}
-	return about, len(parts) > 0 && namesOnly(parts[0], about)
+	return about, len(parts) > 0 && p.namesOnly(parts[0], about)
 }
 
-// namesOnly says whether an expression is resource == X, or several of them with ||, and collects each X.
-func namesOnly(n ast.IsNode, about map[types.EntityUID]bool) bool {
+// names collects entities for resource in, where nothing but themselves can be in them.
+func (p *Policies) names(uids []types.EntityUID, about map[types.EntityUID]bool) bool {
+	if slices.ContainsFunc(uids, p.holds) {
+		return false
+	}
+	for _, uid := range uids {
+		about[uid] = true
+	}
+	return true
+}
+
+// namesOnly says whether an expression is resource == X, resource in X, resource in [X, Y] or [X, Y].contains(resource),
+// or several of them with ||, and collects each of these.
+func (p *Policies) namesOnly(n ast.IsNode, about map[types.EntityUID]bool) bool {
 	switch n := n.(type) {
 	case ast.NodeTypeOr:
-		return namesOnly(n.Left, about) && namesOnly(n.Right, about)
+		return p.namesOnly(n.Left, about) && p.namesOnly(n.Right, about)
 	case ast.NodeTypeEquals:
-		v, ok := n.Right.(ast.NodeValue)
-		if !ok || !isVariable(n.Left, "resource") {
-			return false
-		}
-		uid, ok := v.Value.(types.EntityUID)
+		uid, ok := resourceIs(n.BinaryNode)
 		if ok {
 			about[uid] = true
 		}
 		return ok
+	case ast.NodeTypeIn:
+		uids, ok := written(n.Right)
+		return ok && isVariable(n.Left, "resource") && p.names(uids, about)
+	case ast.NodeTypeContains:
+		_, set := n.Left.(ast.NodeTypeSet)
+		uids, ok := written(n.Left)
+		if !ok || !set || !isVariable(n.Right, "resource") {
+			return false
+		}
+		for _, uid := range uids {
+			about[uid] = true
+		}
+		return true
 	}
 	return false
 }

@@ -2,8 +2,11 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cedar-policy/cedar-go/types"
 )
 
 // Cedar's parser stops at the first mistake and names the token after it. A text is therefore cut into its policies
@@ -25,6 +28,7 @@ const (
 type lexeme struct {
 	text         string
 	line, column int // of its first character; columns in characters
+	pos          int // in bytes, of the whole text
 }
 
 // statement is one policy of a text.
@@ -109,7 +113,7 @@ func (l *lexer) blank() {
 
 // next consumes a word: a string with its quotes, a name, a number, or an operator.
 func (l *lexer) next() lexeme {
-	t := lexeme{line: l.line, column: l.column}
+	t := lexeme{line: l.line, column: l.column, pos: l.pos}
 	from := l.pos
 	switch c := l.src[l.pos]; {
 	case c == '"':
@@ -177,10 +181,52 @@ func (s statement) begins() bool {
 
 // find is the first token that spells a word, as a name or as a string; else the first of all.
 func (s statement) find(word string) lexeme {
+	if i := slices.IndexFunc(s.tokens, func(t lexeme) bool { return t.spells(word) }); i >= 0 {
+		return s.tokens[i]
+	}
+	return s.tokens[0]
+}
+
+// count counts the tokens that spell a word.
+func (s statement) count(word string) int {
+	n := 0
 	for _, t := range s.tokens {
-		if t.text == word || t.text == `"`+word+`"` {
-			return t
+		if t.spells(word) {
+			n++
+		}
+	}
+	return n
+}
+
+// annotation is the name of an annotation; else the first token of all.
+func (s statement) annotation(name string) lexeme {
+	for i := 1; i < len(s.tokens); i++ {
+		if s.tokens[i].text == name && s.tokens[i-1].text == "@" {
+			return s.tokens[i]
 		}
 	}
 	return s.tokens[0]
 }
+
+// spells says whether a token is a word, as a name or as a string. A word in quotes is a string only.
+func (t lexeme) spells(word string) bool {
+	if t.text == word || t.text[0] != '"' {
+		return t.text == word
+	}
+	if !strings.Contains(t.text, `\`) {
+		return len(t.text) == len(word)+2 && t.text[1:len(t.text)-1] == word
+	}
+	return unquoted(t.text) == strings.TrimSuffix(strings.TrimPrefix(word, `"`), `"`)
+}
+
+// unquoted is the text of a string literal; "" for one that can't be read.
+func unquoted(literal string) string {
+	var uid types.EntityUID
+	if uid.UnmarshalCedar([]byte("T::"+literal)) != nil {
+		return ""
+	}
+	return string(uid.ID)
+}
+
+// number says whether a token is a whole number without a sign.
+func (t lexeme) number() bool { return strings.Trim(t.text, "0123456789") == "" }

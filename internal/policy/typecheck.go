@@ -2,9 +2,12 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
+	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
@@ -12,8 +15,8 @@ import (
 
 // Cedar's validator needs a schema that knows every attribute. Here it gets one with the attributes that always have
 // the same type, for every kind of resource, and what it says about anything else is not listened to: about claims and
-// arguments it knows nothing. What is left are expressions that fail whatever the call is, such as
-// resource.name < 5 or ip("x").
+// arguments it knows nothing, and takes context has arg_x for false, so that what && puts behind it is not looked at. What
+// is left are expressions that fail whatever the call is, such as resource.name < 5.
 
 const closedSchema = `
 entity Client;
@@ -24,11 +27,8 @@ entity Tool, Prompt, Resource, MCP {
 action "call_tool", "get_prompt", "read_resource" appliesTo {principal: Client, resource: [Tool, Prompt, Resource, MCP], context: {}};
 `
 
-// heeded are the beginnings of what is listened to.
-var heeded = []string{"unexpected type: ", "wrong number of arguments ", "error during extension function argument validation: "}
-
-// plainer takes out of the validator's words what says nothing to the reader.
-var plainer = strings.NewReplacer("`", "", "__cedar::internal::AnyEntity", "an entity", "<__cedar::internal::Any>", "", "error during extension function argument validation: ", "")
+// heeded are the beginnings of what is listened to. What is said of literals is told without it (literal.go).
+var heeded = []string{"unexpected type: ", "wrong number of arguments "}
 
 var validator = sync.OnceValues(func() (*validate.Validator, error) {
 	var s schema.Schema
@@ -44,23 +44,100 @@ var validator = sync.OnceValues(func() (*validate.Validator, error) {
 
 // typecheck tells the expressions of a policy that always fail. Only conditions are looked at.
 func typecheck(x *policy) []Mistake {
-	v, err := validator()
-	if err != nil {
-		return []Mistake{{x.found.Place, x.source.tokens[0].at() + err.Error(), "report this as a bug of rolegate"}}
+	if _, err := validator(); err != nil {
+		return []Mistake{{Place: x.found.Place, What: x.source.tokens[0].at() + err.Error(), Mend: "report this as a bug of rolegate"}}
 	}
-	open := *x.ast
-	open.Principal, open.Action, open.Resource = ast.ScopeTypeAll{}, ast.ScopeTypeAll{}, ast.ScopeTypeAll{}
 	var mistakes []Mistake
-	told := map[string]bool{}
-	for _, what := range said(v.Policy("", &open)) {
-		for _, beginning := range heeded {
-			if strings.HasPrefix(what, beginning) && !told[what] {
-				told[what] = true
-				mistakes = append(mistakes, Mistake{x.found.Place, x.source.tokens[0].at() + "an expression always fails: " + plainer.Replace(what), "compare values of one type, and write addresses, decimals and times as Cedar does"})
-			}
+	said := failures(x.ast)
+	if len(said) == 0 {
+		return nil
+	}
+	found := x.narrow(failures)
+	for _, f := range found {
+		plain, mend := plainly(f.what)
+		mistakes = append(mistakes, Mistake{Place: x.found.Place, What: f.part.tokens[0].at() + x.source.show(f.part) + " always fails: " + plain, Mend: mend})
+	}
+	for _, what := range said {
+		if !slices.ContainsFunc(found, func(f finding) bool { return f.what == what }) {
+			plain, mend := plainly(what)
+			mistakes = append(mistakes, Mistake{Place: x.found.Place, What: x.source.tokens[0].at() + "an expression always fails: " + plain, Mend: mend})
 		}
 	}
 	return mistakes
+}
+
+// failures are what the validator says of the conditions that is listened to, each once.
+func failures(p *ast.Policy) []string {
+	v, err := validator()
+	if err != nil {
+		return nil
+	}
+	open := *p
+	open.Principal, open.Action, open.Resource = ast.ScopeTypeAll{}, ast.ScopeTypeAll{}, ast.ScopeTypeAll{}
+	var all []string
+	for _, what := range said(v.Policy("", &open)) {
+		if !slices.Contains(all, what) && slices.ContainsFunc(heeded, func(beginning string) bool { return strings.HasPrefix(what, beginning) }) {
+			all = append(all, what)
+		}
+	}
+	return all
+}
+
+var (
+	sawAnother = regexp.MustCompile(`^unexpected type: expected (.*) but saw (.*)$`)
+	sawSeveral = regexp.MustCompile(`Expected (\d+), got (\d+)$`)
+)
+
+// plainly turns the validator's words into ours, and says what would be right.
+func plainly(what string) (plain, mend string) {
+	if m := sawSeveral.FindStringSubmatch(what); m != nil {
+		return fmt.Sprintf("it needs %s values in all, and there are %s", m[1], m[2]), "see Cedar's functions: https://docs.cedarpolicy.com/policies/syntax-operators.html"
+	}
+	m := sawAnother.FindStringSubmatch(what)
+	if m == nil {
+		return what, "compare values of one type"
+	}
+	var wanted []string
+	for _, t := range strings.Split(m[1], ", or ") {
+		wanted = append(wanted, typeInWords(t))
+	}
+	saw := typeInWords(m[2])
+	switch {
+	case slices.Contains(wanted, "an entity") && !slices.Contains(wanted, "a record") && saw == "a string":
+		mend = `write an entity, such as THVGroup::"admins"`
+	case constructors[types.Path(strings.TrimSuffix(m[1], "addr"))].mend != "":
+		mend = constructors[types.Path(strings.TrimSuffix(m[1], "addr"))].mend
+	case slices.Contains(wanted, "true or false"):
+		mend = "compare it with something"
+	default:
+		mend = "compare values of one type"
+	}
+	return fmt.Sprintf("it wants %s, and there is %s", listed(wanted), saw), mend
+}
+
+// typeInWords names a type of the validator's.
+func typeInWords(name string) string {
+	switch name {
+	case "Bool", "__cedar::internal::True", "__cedar::internal::False":
+		return "true or false"
+	case "Long":
+		return "a whole number"
+	case "String":
+		return "a string"
+	case "decimal", "datetime", "duration":
+		return "a " + name
+	case "ipaddr":
+		return "an address"
+	case "Set<__cedar::internal::AnyEntity>":
+		return "a set of entities"
+	}
+	switch {
+	case strings.HasPrefix(name, "Set<"):
+		return "a set"
+	case strings.HasPrefix(name, "{") || strings.HasPrefix(name, "__cedar::internal::OpenRecord"):
+		return "a record"
+	}
+	return "an entity"
 }
 
 // said are the messages of joined errors.

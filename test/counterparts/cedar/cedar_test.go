@@ -46,7 +46,7 @@ func TestDecisions(t *testing.T) {
 	for range worlds {
 		w := s.newWorld(questions)
 		p, mistakes := policy.New(&w.authz, proxy)
-		if len(mistakes) > 0 {
+		if p == nil {
 			t.Fatalf("policies that are refused: %v\n%s", mistakes, strings.Join(w.authz.Policies, "\n\n"))
 		}
 		if err := e.load(w.policies); err != nil {

@@ -94,7 +94,10 @@ func (w writer) expression(k kind, depth int) string {
 	case text:
 		return quoted(words[w.IntN(len(words))])
 	case decimal:
-		return `decimal("` + w.pick("0.5", "1.0", "-2.25", "0.1234", "100.0", "3.0", "922337203685477.5807", "1.23456", "x") + `")`
+		if w.chance(15) {
+			return "decimal(" + w.pick("context.arg_path", "principal.claim_team", `(if true then "1.23456" else "1.0")`) + ")"
+		}
+		return `decimal("` + w.pick("0.5", "1.0", "-2.25", "0.1234", "100.0", "3.0", "922337203685477.5807") + `")`
 	case set:
 		members := make([]string, w.IntN(4))
 		for i := range members {

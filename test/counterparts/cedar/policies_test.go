@@ -81,6 +81,7 @@ var attributes = func() (all []attribute) {
 		{"f", decimal},
 		{"path", text},
 		{"a b", text},
+		{"addr", text},
 		{"flag", boolean},
 		{"list", set},
 		{"list_present", boolean},
@@ -241,6 +242,9 @@ func (w writer) condition() string {
 			parts[i] = w.about()
 		case w.chance(10):
 			parts[i] = w.pick("principal", "principal", "action", "resource") + " in " + w.pick(w.one("Group"), w.one(""), uid("MCP", "gate"), "["+w.one("Group")+", "+w.one("")+"]", "[]")
+		case w.chance(5):
+			in := `.isInRange(ip(` + w.pick(`"10.0.0.0/8"`, `"::/0"`, "context.arg_addr") + "))"
+			parts[i] = w.pick("", "context has arg_addr && ") + w.pick("ip(context.arg_addr)", "ip(resource.arg_addr)", `ip("10.0.0.1")`) + in
 		case w.chance(8):
 			on := w.pick("principal.claim_boss", "principal.claim_boss", "principal.boss", "resource.owner", uid("Tool", "weather"), uid("Client", "ann"))
 			there := on + " has " + w.pick("arg_m", "destructiveHint", "claim_team")
@@ -256,7 +260,8 @@ func (w writer) condition() string {
 func (w writer) about() string {
 	all := make([]string, 1+w.IntN(3))
 	for i := range all {
-		all[i] = "resource == " + w.one("Resource")
+		one, list := w.one("Resource"), "["+w.one("Resource")+", "+w.one("Resource")+"]"
+		all[i] = w.pick("resource == "+one, one+" == resource", "resource in "+one, "resource in "+list, list+".contains(resource)", "resource is Tool in "+one)
 	}
 	return "(" + strings.Join(all, " || ") + ")"
 }

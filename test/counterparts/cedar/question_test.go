@@ -60,13 +60,13 @@ func (s source) claims() map[string]any {
 		}
 		return list
 	}
-	set(70, "groups", names(), names(), names(), s.pick("dev", "eng"), nil)
-	set(50, "roles", names(), names(), s.pick("dev", "admins"))
+	set(70, "groups", names(), names(), names(), s.pick("dev", "eng", "dev ops", " eng  admins"), nil)
+	set(50, "roles", names(), names(), s.pick("dev", "admins", "eng dev"))
 	set(40, "realm_access", map[string]any{"roles": names(), "at": int64(5)}, "none")
 	set(60, "team", s.pick(words...), s.pick("eng", "ops"), []any{"dev", "eng"}, nil)
 	set(50, "https://example.com/team", s.pick("eng", "dev"), map[string]any{"name": "eng"})
 	set(70, "level", int64(1), int64(5), int64(100), int64(9007199254740993), int64(9223372036854775807), "5", token.Number("5.0"), token.Number("4.5"))
-	set(50, "big", token.Number("1e19"), token.Number("18446744073709551617"), token.Number("1.50"), token.Number("922337203685477.5"), int64(-9223372036854775808), token.Number("-1e-5"), token.Number("0.0"))
+	set(50, "big", token.Number("1e19"), token.Number("18446744073709551617"), token.Number("1.50"), token.Number("922337203685477.5"), int64(-9223372036854775808), token.Number("-1e-5"), token.Number("0.0"), token.Number("1.50e300"), token.Number("-10.0e-8"))
 	set(60, "ratio", token.Number("0.5"), token.Number("1.0"), token.Number("0.1234"), token.Number("1.23456"), token.Number("-2.25"), token.Number("100.0"), int64(3), token.Number("3.0"))
 	set(60, "admin", true, false, "true")
 	set(60, "tags", []any{"eng", "x*y"}, []any{"ops", int64(5), true, nil, []any{"eng"}}, "eng ops", []any{}, token.Number("0.5"))
@@ -85,7 +85,8 @@ func (s source) arguments() string {
 	}
 	number := func() string {
 		return s.pick("1", "5", "42", "-3", "0", "-0", "1.0", "1e2", "0.5", "100.0000", "0.12345", "1.23456", "-2.25", "5E-1", "9007199254740993",
-			"9223372036854775807", "9223372036854775808", "-9223372036854775809", "922337203685477.5807", "922337203685477.5808", "1e-9", "0e5", "123456789012345678901234567890")
+			"9223372036854775807", "9223372036854775808", "-9223372036854775809", "922337203685477.5807", "922337203685477.5808", "1e-9", "0e5", "123456789012345678901234567890",
+			"5.0", "50e-1", "4.2e1", "0.42E+2", "9223372036854775807.0", "9.223372036854775808e18", "1.50e300", "150e298", "0.0000015", "-12345E-6", "1e40", "1e39")
 	}
 	word := func() string { return jsonText(s.pick(words...)) }
 	deep := s.pick(`{"at": 7}`, `{"at": 1, "list": [1]}`, `[1]`, "5")
@@ -97,6 +98,7 @@ func (s source) arguments() string {
 	set(60, "f", number(), "0.5", "1.0")
 	set(70, "path", word(), word(), word(), `"s3:\/\/b\/k"`, `"A\u00e9"`, "true", number())
 	set(50, "a b", word())
+	set(50, "addr", `"10.1.2.3"`, `"192.168.0.1"`, `"::1"`, `"10.0.0.0/24"`, `"10.1"`, "7")
 	set(60, "flag", "true", "false", "null", `"true"`)
 	set(60, "list", "[]", "["+word()+", "+word()+"]", "["+number()+", null, "+word()+", [true, {}]]", `{"name": "eng"}`, "5")
 	set(20, "list_present", "false", `"yes"`)

@@ -42,14 +42,7 @@ func value(v any, level int) (string, bool) {
 	case token.Number:
 		return value(json.Number(v), level)
 	case json.Number:
-		if strings.ContainsAny(v.String(), ".eE") {
-			return fraction(v.String()), true
-		}
-		n, ok := new(big.Int).SetString(v.String(), 10)
-		if !ok || !n.IsInt64() {
-			return jsonText(v.String()), true
-		}
-		return n.String(), true
+		return number(v.String()), true
 	case []any:
 		if level >= levels {
 			return "", false
@@ -112,16 +105,40 @@ func spell(v any) string {
 	return fmt.Sprint(v)
 }
 
-// fraction is a number that is not written as an integer.
-func fraction(text string) string {
+// number is a Long where that holds it, else a decimal where that does, else a string in one spelling, however the
+// number is written.
+func number(text string) string {
 	r, ok := new(big.Rat).SetString(text)
 	if !ok {
 		panic("not a number: " + text)
 	}
-	if n := new(big.Rat).Mul(r, big.NewRat(10_000, 1)); !n.IsInt() || !n.Num().IsInt64() {
-		return jsonText(text)
+	if r.IsInt() && r.Num().IsInt64() {
+		return r.Num().String()
 	}
-	return `{"__extn": {"fn": "decimal", "arg": "` + r.FloatString(4) + `"}}`
+	if n := new(big.Rat).Mul(r, big.NewRat(10_000, 1)); !r.IsInt() && n.IsInt() && n.Num().IsInt64() {
+		return `{"__extn": {"fn": "decimal", "arg": "` + r.FloatString(4) + `"}}`
+	}
+	return jsonText(spelled(r))
+}
+
+// spelled is a number with up to 40 digits before the point, or up to five zeros behind it, and another one as 1.5e300.
+func spelled(r *big.Rat) string {
+	size := new(big.Rat).Abs(r)
+	power := 0
+	for ten := big.NewRat(10, 1); size.Cmp(ten) >= 0; power++ {
+		size.Quo(size, ten)
+	}
+	for one, ten := big.NewRat(1, 1), big.NewRat(10, 1); size.Cmp(one) < 0; power-- {
+		size.Mul(size, ten)
+	}
+	exact := func(r *big.Rat) string {
+		return strings.TrimSuffix(strings.TrimRight(r.FloatString(500), "0"), ".")
+	}
+	if power < -6 || power >= 40 && r.IsInt() {
+		sign := strings.Repeat("-", (1-r.Sign())/2)
+		return sign + exact(size) + "e" + strconv.Itoa(power)
+	}
+	return exact(r)
 }
 
 // find is a claim by its name, or by a path into nested ones.
@@ -137,10 +154,10 @@ func find(claims map[string]any, path string) any {
 	return nil
 }
 
-// names are the strings of a claim that is a list of them, or one.
+// names are the strings of a claim that is a list of them, or a string and its words.
 func names(v any) (all []string) {
 	if one, ok := v.(string); ok {
-		v = []any{one}
+		return append(strings.FieldsFunc(one, func(r rune) bool { return r == ' ' }), one)
 	}
 	list, _ := v.([]any)
 	for _, member := range list {
