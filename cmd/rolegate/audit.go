@@ -49,12 +49,12 @@ may be any: older files may have been put away.
 What a chain can't show is that records are missing at its end, or that all of it was written anew: nothing in it is
 secret. Note down the last record's hash that verify prints, somewhere else; --holds checks that it is still there.
 
-Exit codes: 0 every record is in its place, as it was written; 1 a file can't be read; 2 a mistake on the command line;
-3 the chain does not hold.`,
+Exit codes: 0 every record is in its place, as it was written; 1 a file can't be read to its end, and the chain holds
+until there; 2 a mistake on the command line; 3 the chain does not hold.`,
 		Example: `  rolegate audit verify audit.jsonl.2.gz audit.jsonl.1 audit.jsonl`,
 		Args:    someFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.verify(args, cmd.OutOrStdout())
+			return f.verify(args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&f.holds, "holds", "", "a record with this `HASH`, which was noted down before, must be there")
@@ -71,16 +71,14 @@ func someFiles(cmd *cobra.Command, args []string) error {
 
 var hashForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-func (f *auditVerifyFlags) verify(files []string, out io.Writer) error {
+func (f *auditVerifyFlags) verify(files []string, out, stderr io.Writer) error {
 	if f.holds != "" && !hashForm.MatchString(f.holds) {
 		return usageError{fmt.Errorf("--holds %q: it is 64 hexadecimal digits in lower case", f.holds)}
 	}
 	var v audit.Verifier
 	held := f.holds == ""
 	v.OnRecord(func(hash string) { held = held || hash == f.holds })
-	if err := readLogs(files, v.File); err != nil {
-		return err
-	}
+	unread := readLogs(files, v.File) // what stands before that is told all the same
 	p := &page{out: out, colour: isTerminal(out)}
 	for _, b := range v.Breaks {
 		p.line(plain(b.String()))
@@ -88,13 +86,18 @@ func (f *auditVerifyFlags) verify(files []string, out io.Writer) error {
 	if v.Cut > 0 {
 		p.line(fmt.Sprintf("and %d more", v.Cut))
 	}
-	if !held {
+	if !held && unread == nil {
 		p.line("no record that is intact has the hash " + f.holds)
 	}
 	switch {
-	case len(v.Breaks) > 0 || !held:
+	case len(v.Breaks) > 0 || !held && unread == nil:
 		p.line(p.bad("broken") + "  " + counted(v.Records, "record"))
+		if unread != nil {
+			_, _ = fmt.Fprintln(stderr, "rolegate:", unread)
+		}
 		return exitError{exitBroken}
+	case unread != nil:
+		return unread
 	case v.Records == 0:
 		p.line(p.good("ok") + "  no records, so there is nothing to see")
 	default:

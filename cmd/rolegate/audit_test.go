@@ -17,7 +17,7 @@ import (
 )
 
 // auditLog makes the files that docs/audit.md speaks of in the working directory: audit.jsonl and, rotated before it,
-// audit.jsonl.1 and audit.jsonl.2.gz, each with three records.
+// audit.jsonl.1 and audit.jsonl.2.gz, each with the records of three requests.
 func auditLog(t *testing.T) {
 	t.Helper()
 	b, err := audit.Open(audit.Options{Settings: config.Audit{Enabled: true, LogFile: "audit.jsonl", TamperEvident: true}})
@@ -92,7 +92,7 @@ func TestCommandsOfAudit(t *testing.T) {
 				t.Errorf("%s: %v, %s\n%s", c, err, got, third)
 			}
 		case words[2] == "verify":
-			if code := run(words[1:], &out, &stderr); code != exitOK || !strings.HasPrefix(out.String(), "ok  9 records, 1 to 9; ") {
+			if code := run(words[1:], &out, &stderr); code != exitOK || !strings.HasPrefix(out.String(), "ok  11 records, 1 to 11; ") {
 				t.Errorf("%s: exit %d: %s%s", c, code, out.String(), stderr.String())
 			}
 		default:
@@ -140,6 +140,81 @@ func TestTrailPrints(t *testing.T) {
 	}
 	if code := run([]string{"audit", "trail", file, "--request", "request0", "--issuer", "https://b.example.com"}, &out, &stderr); code != exitMistake {
 		t.Errorf("--issuer without a user: exit %d", code)
+	}
+}
+
+// Of files that can't be read to their end, what is known is told; and where records are missing nobody is left to
+// believe that these are all.
+func TestFilesInBadShape(t *testing.T) {
+	t.Chdir(t.TempDir())
+	auditLog(t)
+	whole, zipped := readFile(t, "audit.jsonl"), readFile(t, "audit.jsonl.2.gz")
+	lines := strings.SplitAfter(whole, "\n")
+	at := func(second int) string {
+		return time.Date(2026, 11, 21, 16, 0, second, 0, time.UTC).Format("2006-01-02T15:04:05.000000Z")
+	}
+	gap := func(second, n int) string {
+		return fmt.Sprintf(`{"schema":"rolegate.audit/v1","time":"%s","type":"audit_dropped","outcome":"failure","dropped":%d}`+"\n", at(second), n)
+	}
+	record := func(second int) string {
+		return fmt.Sprintf(`{"schema":"rolegate.audit/v1","time":"%s","type":"mcp_ping","outcome":"success","request_id":"R","caller":"00u1ann"}`+"\n", at(second))
+	}
+	var many strings.Builder
+	for i := range 12 {
+		many.WriteString(gap(2*i, i+1) + record(2*i+1))
+	}
+	for name, text := range map[string]string{
+		"long":       lines[0] + strings.Repeat("x", 17<<20) + "\n" + strings.Join(lines[1:], ""),
+		"cut.gz":     zipped[:len(zipped)-30],
+		"changed":    strings.Replace(whole, "success", "denied", 1),
+		"incomplete": record(1) + gap(2, 5000) + record(41) + gap(50, 1),
+		"many":       many.String(),
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const user = " --user 00u1ann"
+	for _, tt := range []struct {
+		line        string
+		code        int
+		out, stderr string // what must be there; "" for nothing on stderr
+	}{
+		{"verify long", exitBroken, "long:2: is too long for an audit record", ""},
+		{"verify cut.gz", exitFailure, "", "read cut.gz: unexpected EOF"},
+		{"verify changed cut.gz", exitBroken, "was changed", "read cut.gz: unexpected EOF"},
+		{"verify changed nowhere", exitBroken, "was changed", "no such file"},
+		{"verify cut.gz --holds " + strings.Repeat("0", 64), exitFailure, "", "unexpected EOF"},
+		{"trail long" + user, exitOK, "MFRGGZDFMZTWQ2LKNNWG23TPOB", "skipped 1 line: no audit record"},
+		{"trail cut.gz changed" + user, exitFailure, "MFRGGZDFMZTWQ2LKNNWG23TPOB", "read cut.gz: unexpected EOF"},
+		{"trail incomplete" + user, exitOK, "16:00:41.000Z", "5000 records are missing between 2026-11-21T16:00:02.000Z and 2026-11-21T16:00:41.000Z\n" +
+			"rolegate: 1 record is missing from 2026-11-21T16:00:50.000Z on\n"},
+		{"trail incomplete --request R --to 2026-11-21T16:00:45Z", exitOK, "16:00:41.000Z", "rolegate: 5000 records are missing between 2026-11-21T16:00:02.000Z and 2026-11-21T16:00:41.000Z\n"},
+		{"trail incomplete --to 2026-11-21T16:00:02Z" + user, exitOK, "16:00:01.000Z", ""},
+		{"trail incomplete --from 2026-11-21T16:00:30Z --to 2026-11-21T16:00:40Z" + user, exitNothing, "", "5000 records are missing"},
+		{"trail many" + user, exitOK, "", "rolegate: and 23 more in 2 places later; -o json has them all\n"},
+		{"trail incomplete -o json" + user, exitOK, `
+  "missing": [
+    {
+      "from": "2026-11-21T16:00:02Z",
+      "to": "2026-11-21T16:00:41Z",
+      "records": 5000
+    },
+    {
+      "from": "2026-11-21T16:00:50Z",
+      "records": 1
+    }
+  ],
+`, "are missing"},
+	} {
+		var out, stderr bytes.Buffer
+		code := run(append([]string{"audit"}, strings.Fields(tt.line)...), &out, &stderr)
+		if code != tt.code || !strings.Contains(out.String(), tt.out) || !strings.Contains(stderr.String(), tt.stderr) || tt.stderr == "" && stderr.Len() > 0 {
+			t.Errorf("audit %s: exit %d\n%s%s", tt.line, code, out.String(), stderr.String())
+		}
+		if code == exitFailure && strings.HasPrefix(tt.line, "verify") && out.Len() > 0 {
+			t.Errorf("audit %s: %s", tt.line, out.String())
+		}
 	}
 }
 

@@ -40,7 +40,11 @@ action of the same role and session name in it, those of other requests included
 one in each region: the commands ask that of the region that the call was signed for, and what was done elsewhere is
 there.
 
-Exit codes: 0 records were found; 1 a file can't be read; 2 a mistake on the command line; 3 no record was found.`,
+Where records are missing that there was no room for (audit.onFull), it says how many, and between which times: what is
+looked for may be among them.
+
+Exit codes: 0 records were found; 1 a file can't be read to its end, and what was found elsewhere is printed; 2 a
+mistake on the command line; 3 no record was found.`,
 		Example: `  rolegate audit trail audit.jsonl --user ann@example.com --from 24h
   rolegate audit trail audit.jsonl.1 audit.jsonl --request MFRGGZDFMZTWQ2LKNNWG23TPOB -o json`,
 		Args: someFiles,
@@ -64,12 +68,14 @@ func (f *auditTrailFlags) trail(files []string, out, stderr io.Writer) error {
 	if err != nil {
 		return usageError{err}
 	}
-	err = readLogs(files, func(_ string, r io.Reader) error {
-		return audit.Lines(r, func(line []byte, _ bool) { t.Line(line) })
-	})
-	if err != nil {
-		return err
+	var unread error
+	for _, file := range files { // what one lacks the next may have
+		unread = errors.Join(unread, readLogs([]string{file}, func(_ string, r io.Reader) error {
+			return audit.Lines(r, func(line []byte, _ error) { t.Line(line) })
+		}))
 	}
+	missing := t.Missing()
+	tellMissing(stderr, missing)
 	if t.Foreign > 0 {
 		_, _ = fmt.Fprintf(stderr, "rolegate: skipped %s: no audit record\n", counted(t.Foreign, "line"))
 	}
@@ -81,11 +87,14 @@ func (f *auditTrailFlags) trail(files []string, out, stderr io.Writer) error {
 		_, _ = fmt.Fprintf(stderr, "rolegate: %s is nothing that AWS gives out, and is in no query\n", plain(odd))
 	}
 	if f.output == "json" {
-		if err := printTrailJSON(out, t, ct); err != nil {
+		if err := printTrailJSON(out, t, missing, ct); err != nil {
 			return err
 		}
 	} else {
 		printTrail(&page{out: out, colour: isTerminal(out)}, t.Records, ct)
+	}
+	if unread != nil {
+		return unread
 	}
 	if len(t.Records) == 0 {
 		_, _ = fmt.Fprintln(stderr, "rolegate: no record was found; an e-mail address is found only where audit.claims has email")
@@ -138,15 +147,44 @@ func instant(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time: write 2026-11-21, 2026-11-21T16:00:00Z, or 24h for a day ago", s)
 }
 
-// printTrailJSON prints one object: the records as they stand in the log, and how AWS is asked.
-func printTrailJSON(out io.Writer, t *audit.Trail, ct audit.CloudTrail) error {
+// mostGaps is how many gaps are told one by one.
+const mostGaps = 10
+
+// tellMissing says where records are missing.
+func tellMissing(stderr io.Writer, gaps []audit.Gap) {
+	for i, g := range gaps {
+		if i == mostGaps {
+			var rest int64
+			for _, g := range gaps[i:] {
+				rest += g.Records
+			}
+			_, _ = fmt.Fprintf(stderr, "rolegate: and %d more in %s later; -o json has them all\n", rest, counted(len(gaps)-i, "place"))
+			return
+		}
+		when := "from " + g.From.UTC().Format(trailTime) + " on"
+		if !g.To.IsZero() {
+			when = "between " + g.From.UTC().Format(trailTime) + " and " + g.To.UTC().Format(trailTime)
+		}
+		is := "are"
+		if g.Records == 1 {
+			is = "is"
+		}
+		_, _ = fmt.Fprintf(stderr, "rolegate: %s %s missing %s\n", counted(int(g.Records), "record"), is, when)
+	}
+}
+
+const trailTime = "2006-01-02T15:04:05.000Z"
+
+// printTrailJSON prints one object: the records as they stand in the log, where some are missing, and how AWS is asked.
+func printTrailJSON(out io.Writer, t *audit.Trail, missing []audit.Gap, ct audit.CloudTrail) error {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(struct {
 		Records    []json.RawMessage `json:"records"`
+		Missing    []audit.Gap       `json:"missing,omitempty"`
 		CloudTrail audit.CloudTrail  `json:"cloudtrail"`
-	}{append([]json.RawMessage{}, t.Lines...), ct})
+	}{append([]json.RawMessage{}, t.Lines...), missing, ct})
 }
 
 func printTrail(p *page, found []audit.Record, ct audit.CloudTrail) {
@@ -198,7 +236,7 @@ func printRecord(p *page, r *audit.Record) {
 		outcome = p.bad(plain(outcome))
 	}
 	what := strings.TrimSpace(cmp.Or(r.Method, r.HTTPMethod+" "+r.Path) + " " + r.Target)
-	p.line(r.Time.UTC().Format("2006-01-02T15:04:05.000Z") + "  " + outcome + "  " + plain(what))
+	p.line(r.Time.UTC().Format(trailTime) + "  " + outcome + "  " + plain(what))
 	for _, detail := range []struct{ name, value string }{
 		{"request", r.RequestID},
 		{"answer", answerOf(r)},

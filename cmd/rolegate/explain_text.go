@@ -237,6 +237,9 @@ func changeChapter(e *gateway.Explanation) chapter {
 			s.Note = "Nothing was tried: a token that is no good must be replaced."
 		}
 	}
+	if e.Untried > 0 {
+		s.Note = strings.TrimSpace(fmt.Sprintf("%s There are too many to try: %d were left out.", s.Note, e.Untried))
+	}
 	for _, c := range e.Changes {
 		text := c.Why
 		if c.RoleARN != "" {

@@ -71,7 +71,7 @@ the command line.`,
 	f.flags(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.settings.Listen, "listen", "", "`ADDRESS` of the MCP endpoint; without it, the document's proxyPort on every address")
-	fl.StringVar(&f.settings.AdminListen, "admin-listen", "127.0.0.1:9090", "`ADDRESS` of /healthz, /readyz and /metrics; \"\" for none")
+	fl.StringVar(&f.settings.AdminListen, "admin-listen", "127.0.0.1:9090", "`ADDRESS` of /healthz, /readyz, /metrics and /console; \"\" for none")
 	fl.StringVar(&f.settings.TLSCert, "tls-cert", "", "`FILE` with the PEM certificate chain; with --tls-key, serve TLS. Read again when it changes")
 	fl.StringVar(&f.settings.TLSKey, "tls-key", "", "`FILE` with the PEM private key")
 	fl.DurationVar(&f.settings.DrainDelay, "drain-delay", 0, "after SIGTERM, how long new connections are still served while not ready")
@@ -137,7 +137,7 @@ func (f *runFlags) run(ctx context.Context, out, errs io.Writer) error {
 	return server.Run(ctx)
 }
 
-// closeTime is how long records may take to get away at the end, and then as long again telemetry.
+// closeTime bounds how long records may take to get away at the end; telemetry, after them, takes five seconds at most.
 const closeTime = 10 * time.Second
 
 // furnish opens what outlives a configuration: where metrics, traces and records go.

@@ -62,7 +62,7 @@ Who was refused and why stands in the log and in the audit records, never in a m
 var rows = []row{
 	{"Overview", []chart{
 		figure("Requests", "reqps", "Requests per second to the MCP endpoint, refused ones included.", rate("", telemetry.MetricRequests)),
-		figure("Answered with 5xx", "percentunit", "Which part of the requests was answered with 5xx. More than 5 % for five minutes is an alert.", part(telemetry.MetricRequests, `status=~"5.."`), steps(0.01, 0.05)...),
+		figure("5xx and broken off", "percentunit", "Which part of the requests ended in a failure: answered with 5xx, or with an answer that broke off or held no response. More than 5 % within ten minutes, for five, is an alert.", part(telemetry.MetricOutcomes, `outcome="failure"`), steps(0.01, 0.05)...),
 		figure("Latency, p99", "s", "99 of 100 requests were answered within this time. Event streams are not in it.", quantile(0.99, "", telemetry.MetricRequestDuration)),
 		figure("In flight", "short", "Requests being served now, open streams included.", sum("", picked(telemetry.MetricInFlight))),
 		figure("Open streams", "short", "Server-sent event streams that are open now.", sum("", picked(telemetry.MetricOpenStreams))),
@@ -86,6 +86,15 @@ var rows = []row{
 			query{rate("error_type", telemetry.MetricMCPDuration+"_count", `error_type!=""`), "{{error_type}}"})),
 		line("Streams that ended, duration", "s", "How long event streams lasted that ended. The biggest bucket has no end, so long ones are cut off at its start.", quantiles(telemetry.MetricStreamDuration)...),
 	}},
+	{"Remote", []chart{
+		line("Is it the remote?", "s", "99 of 100 calls took at most so long: with the client, and of it at the remote, from when the call left to the end of the answer. What lies between is rolegate's: the token, policy, and for the first call of a user STS. A client that reads slowly makes both longer.",
+			query{quantile(0.99, "", telemetry.MetricMCPDuration), "whole"}, query{quantile(0.99, "", telemetry.MetricMCPClientDuration), "at the remote"}),
+		line("Time to the answer's headers", "s", "Of each attempt at sending a call to the remote. A tool that answers with an event stream may take much longer than its headers.", quantiles(telemetry.MetricHTTPClientDuration)...),
+		line("At the remote by MCP method, p99", "s", "99 of 100 calls with this method had the whole answer within this time.", query{quantile(0.99, "mcp_method_name", telemetry.MetricMCPClientDuration), "{{mcp_method_name}}"}),
+		stacked(line("Attempts by status", "reqps", "HTTP requests to the remote by the status of the answer; none where there was none.", query{rate("http_response_status_code", telemetry.MetricHTTPClientDuration+"_count"), "{{http_response_status_code}}"})),
+		stacked(line("Attempts that failed", "reqps", "HTTP requests to the remote that failed: its status of 4xx or 5xx, or why there was no answer. bad_upstream: it can't be reached. upstream_timeout: it was too slow. aborted: the client hung up before.",
+			query{rate("error_type", telemetry.MetricHTTPClientDuration+"_count", `error_type!=""`), "{{error_type}}"})),
+	}},
 	{"Sign-in", []chart{
 		stacked(line("Tokens judged", "reqps", "Bearer tokens by result. expired is everyday life; audience, issuer and unknown_key are settings; unavailable means that the provider's keys could not be fetched.",
 			query{rate("result", telemetry.MetricTokenVerifications), "{{result}}"})),
@@ -99,7 +108,7 @@ var rows = []row{
 	}},
 	{"Roles and policy", []chart{
 		stacked(line("Roles chosen", "reqps", "Role choices by role, once per token. No role at all is an empty name: the caller was denied.", query{rate("role", telemetry.MetricRoleChoices), "{{role}}"})),
-		stacked(line("Why that role", "reqps", "Role choices by reason: a mapping matched, none did and the fallback was taken, or nobody may have a role.", query{rate("reason", telemetry.MetricRoleChoices), "{{reason}}"})),
+		stacked(line("Why that role", "reqps", "Role choices by reason. mapping: one matched. fallback: none did. none: none did, and there is no fallback. error: a matcher failed whose onError is deny.", query{rate("reason", telemetry.MetricRoleChoices), "{{reason}}"})),
 		line("Share of the fallback role", "percentunit", "Which part of the choices was the fallback. A surge means that a claim went missing.", query{part(telemetry.MetricRoleChoices, `reason="fallback"`), "fallback"}),
 		stacked(line("The role claim", "reqps", "State of the role claim in verified tokens. missing or mistyped: roleClaim names the wrong claim, or the provider changed.", query{rate("state", telemetry.MetricRoleClaims), "{{state}}"})),
 		line("Matchers that failed", "reqps", "By the mapping's index in the document and the reason. Its callers are passed over or denied, as onError says.",
@@ -112,15 +121,18 @@ var rows = []row{
 	{"STS", []chart{
 		stacked(line("Calls by code", "reqps", "Calls to AWS STS by result. AccessDenied is a role's trust policy, InvalidIdentityToken the OIDC provider in IAM, Throttling AWS, network and timeout the way there.", query{rate("code", telemetry.MetricSTSCalls), "{{code}}"})),
 		line("Time of a call", "s", "Retries included. The first request of a user waits for it.", quantiles(telemetry.MetricSTSCallDuration)...),
-		line("Credentials from memory", "percentunit", "Which part of the requests needed no call of STS.", query{part(telemetry.MetricSTSCache, `event="hit"`), "hits"}),
+		line("Credentials from memory", "percentunit", "Which part of the requests for credentials got them from memory. The others asked STS, waited for another request's call, or were refused by what is remembered.",
+			query{partOf(telemetry.MetricSTSCache, []string{`event=~"hit|miss|joined|refused"`}, `event="hit"`), "hits"}),
 		stacked(line("Events of the cache but hits", "reqps", "miss: STS was asked. joined: waited for another request's call. refused: a refusal that is remembered. refresh: ahead of the end. refresh_failed: that brought nothing, and the credentials at hand are still good. evicted: there was no more room.", query{rate("event", telemetry.MetricSTSCache, `event!="hit"`), "{{event}}"})),
 		line("Credentials held", "short", "Callers and roles that are remembered, about 5 KB each, and calls under way.",
 			query{sum("", picked(telemetry.MetricSTSEntries)), "entries"}, query{sum("", picked(telemetry.MetricSTSFlights)), "calls under way"}),
-		line("Next end of credentials", "s", "Until the first of the live credentials end. Refreshes begin some ten minutes before the end; a line that falls to a minute is a user who went away, or refreshes that fail: see refresh_failed among the events.", query{picked(telemetry.MetricSTSNextExpiry), "{{instance}}"}),
+		line("Next end of credentials", "s", "Until the first of the live credentials end. Refreshes begin some ten minutes before the end; a line that falls to a minute is a user who went away, or refreshes that fail.", query{picked(telemetry.MetricSTSNextExpiry), "{{instance}}"}),
+		line("Credentials that are not refreshed", "s", "Until the first of the credentials end that are in use and whose refresh keeps failing. Empty is good; under five minutes is an alert.", query{picked(telemetry.MetricSTSUnrenewed), "{{instance}}"}),
 	}},
 	{"Audit", []chart{
-		stacked(chart{kind: "timeseries", title: "Records", unit: "reqps", w: 12, h: 8, says: "Audit records by what became of them. failed (a sink did not take it) and dropped (the queue was full) are lost.", queries: []query{{rate("result", telemetry.MetricAuditRecords), "{{result}}"}}}),
+		stacked(chart{kind: "timeseries", title: "Records", unit: "reqps", w: 12, h: 8, says: "Audit records by what became of them: each is written or dropped (the queue was full), which is lost. failed are those among them that a collector did not take.", queries: []query{{rate("result", telemetry.MetricAuditRecords), "{{result}}"}}}),
 		{kind: "timeseries", title: "Records that wait", unit: "short", w: 12, h: 8, says: "The length of the queue. At queueSize requests wait or records are dropped, as onFull says.", queries: []query{{picked(telemetry.MetricAuditQueue), "{{instance}}"}}},
+		line("Attempts at writing that failed", "short", "Per second. They are tried again, and nothing is lost while the queue has room.", query{rate("instance", telemetry.MetricAuditWriteFailures), "{{instance}}"}),
 	}},
 	{"Process", []chart{
 		line("Memory", "bytes", "Resident memory of the process, and the part of it that is the heap in use.",

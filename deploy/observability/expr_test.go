@@ -36,11 +36,16 @@ var labels = map[string][]string{
 	telemetry.MetricSTSEntries:         {},
 	telemetry.MetricSTSFlights:         {},
 	telemetry.MetricSTSNextExpiry:      {},
+	telemetry.MetricSTSUnrenewed:       {},
 	telemetry.MetricSessionsRefused:    {},
 	telemetry.MetricAuditRecords:       {"result"},
 	telemetry.MetricAuditQueue:         {},
+	telemetry.MetricAuditWriteFailures: {},
 	telemetry.MetricHTTPDuration:       {"error_type", "http_request_method", "http_response_status_code", "url_scheme"},
-	telemetry.MetricMCPDuration:        {"error_type", "mcp_method_name", "network_transport"},
+	telemetry.MetricHTTPActive:         {"http_request_method", "url_scheme"},
+	telemetry.MetricHTTPClientDuration: {"error_type", "http_request_method", "http_response_status_code", "server_address", "server_port"},
+	telemetry.MetricMCPDuration:        {"error_type", "mcp_method_name", "network_transport", "rpc_response_status_code"},
+	telemetry.MetricMCPClientDuration:  {"error_type", "mcp_method_name", "network_transport", "rpc_response_status_code"},
 }
 
 // series selects a metric's, under conditions such as `status=~"5.."`.
@@ -61,9 +66,11 @@ func increase(window, metric string, conditions ...string) string {
 }
 
 // grown is by how much a metric grew over a window: one figure for each process. What Prometheus says of the process
-// (job, instance, namespace and the like) stays.
+// (job, instance, namespace and the like) stays. A series that was not there before the window counts as it is: it was
+// born with what happened first, and increase sees nothing of that.
 func grown(window, metric string, conditions ...string) string {
-	return fmt.Sprintf("sum without (%s) (%s)", strings.Join(labels[metric], ", "), increase(window, metric, conditions...))
+	s := series(metric, conditions...)
+	return fmt.Sprintf("sum without (%s) ((%s unless %s offset %s) or %s)", strings.Join(labels[metric], ", "), s, s, window, increase(window, metric, conditions...))
 }
 
 // share is which part of a metric's growth over a window meets conditions.
@@ -107,8 +114,11 @@ func sum(by, expr string) string {
 }
 
 // part is which part of a metric's growth meets conditions; 0 where no series does.
-func part(metric string, conditions ...string) string {
-	return fmt.Sprintf("(%s or vector(0)) / %s", rate("", metric, conditions...), rate("", metric))
+func part(metric string, conditions ...string) string { return partOf(metric, nil, conditions...) }
+
+// partOf is which part of the growth of some series of a metric meets conditions.
+func partOf(metric string, of []string, conditions ...string) string {
+	return fmt.Sprintf("(%s or vector(0)) / %s", rate("", metric, conditions...), rate("", metric, of...))
 }
 
 // quantile is of a histogram of the picked processes, by a label, or altogether where by is "".

@@ -81,7 +81,7 @@ func dashboardJSON(t *testing.T) []byte {
 			"builtIn": 1, "datasource": object{"type": "grafana", "uid": "-- Grafana --"}, "enable": true, "hide": true,
 			"iconColor": "rgba(0, 211, 255, 1)", "name": "Annotations & Alerts", "type": "dashboard",
 		}}},
-		"description": "What rolegate does: requests, sign-in, roles and policy, STS, audit, the process. Written by \"go test ./deploy/observability -update\".",
+		"description": "What rolegate does: requests, the remote, sign-in, roles and policy, STS, audit, the process. Written by \"go test ./deploy/observability -update\".",
 		"editable":    true, "fiscalYearStartMonth": 0, "graphTooltip": 1, "id": nil, "liveNow": false, "preload": false,
 		"links":         []object{{"title": "When an alert fires", "type": "link", "url": runbook + "#when-an-alert-fires", "icon": "doc", "targetBlank": true, "asDropdown": false, "includeVars": false, "keepTime": false, "tags": []string{}, "tooltip": ""}},
 		"panels":        panels(),

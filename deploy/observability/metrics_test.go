@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -25,12 +26,13 @@ import (
 // served are the labels of each metric, as a process serves them that has seen everything once.
 func served() map[string][]string {
 	m := telemetry.NewMetrics("v1", "abc")
-	m.Began()
+	m.Began("POST", false)
 	m.StreamOpened()
 	m.Answered("allowed", "200", false, time.Millisecond)
 	m.Answered("allowed", "200", true, time.Hour)
 	m.Ended("success")
-	m.Operated(telemetry.Operation{HTTPMethod: "POST", Method: "tools/call", Ending: telemetry.Ending{Status: 200, ToolError: true}})
+	m.Operated(telemetry.Operation{HTTPMethod: "POST", Method: "tools/call", Remote: time.Second, Ending: telemetry.Ending{Status: 503, Kind: "unavailable", Code: -32000}})
+	m.Exchanged(telemetry.Exchange{HTTPMethod: "POST", Server: &url.URL{Scheme: "https", Host: "aws-mcp.us-east-1.api.aws"}, Status: 503})
 	m.Verified("ok", true)
 	m.Refreshed(errors.New("away"))
 	m.Reloaded(nil)
@@ -45,7 +47,7 @@ func served() map[string][]string {
 	m.Configured("aws", "0123")
 	m.WatchAudit(func() telemetry.AuditFigures { return telemetry.AuditFigures{} })
 	for _, name := range []string{
-		telemetry.MetricKeySetAge, telemetry.MetricKeySetKeys, telemetry.MetricSTSEntries, telemetry.MetricSTSFlights, telemetry.MetricSTSNextExpiry,
+		telemetry.MetricKeySetAge, telemetry.MetricKeySetKeys, telemetry.MetricSTSEntries, telemetry.MetricSTSFlights, telemetry.MetricSTSNextExpiry, telemetry.MetricSTSUnrenewed,
 	} {
 		m.Gauge(name, "A gauge.", func() float64 { return 1 })
 	}
@@ -105,9 +107,9 @@ func TestNames(t *testing.T) {
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(known)), slices.Sorted(maps.Keys(labels))); diff != "" {
 		t.Fatalf("metrics (-names.go +expr_test.go):\n%s", diff)
 	}
-	metric := regexp.MustCompile(`\b(?:rolegate|http_server|mcp_server)_[a-z_]+[a-z]`)
+	metric := regexp.MustCompile(`\b(?:rolegate|http_(?:server|client)|mcp_(?:server|client))_[a-z_]+[a-z]`)
 	histogram := regexp.MustCompile(`_(?:bucket|count|sum)$`)
-	shown := map[string]bool{telemetry.MetricHTTPDuration: true} // it says what rolegate_request_duration_seconds says
+	shown := map[string]bool{telemetry.MetricHTTPDuration: true, telemetry.MetricHTTPActive: true} // they say what rolegate's own say
 	for _, file := range []string{dashboardFile, rulesFile, examplesFile} {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -50,9 +50,10 @@ type Options struct {
 // Stats are figures for metrics.
 type Stats struct {
 	Queued  int    // records that wait to be written
-	Written uint64 // records that were written to the file or standard output
-	Dropped uint64 // records that were not: the queue was full, or the end came before they could be
-	Failed  uint64 // attempts at writing that failed, and records that a sink did not take
+	Written uint64 // records of requests that were written to the file or standard output
+	Dropped uint64 // those that were not: the queue was full, or the end came before they could be
+	Failed  uint64 // records that a sink did not take, whether they were written or not
+	Retried uint64 // attempts at writing that failed: nothing is lost by them
 }
 
 // Book writes records. It is safe for concurrent use. A nil Book takes records and keeps none.
@@ -94,8 +95,9 @@ type Book struct {
 	done            chan struct{} // the writer has ended
 	first           sync.Once     // for ending
 	once, twice     sync.Once
-	written, failed atomic.Uint64
-	dropped         atomic.Uint64
+	written         atomic.Uint64
+	dropped, failed atomic.Uint64
+	retried         atomic.Uint64
 }
 
 // output is the place where records are kept. write appends buf[off:] and says how far it got, and so what is left; it
@@ -277,8 +279,9 @@ func poke(c chan struct{}) {
 }
 
 // Reopen opens the log file anew, after it was renamed. What is handed over from now on goes to the new one, whose chain
-// goes on from the old one's last record. On an error the old one stays in use. A Book on standard output has nothing
-// to do.
+// goes on from the old one's last record: a record of its own says so at once, so that a restart finds it. A file that has
+// the name already is refused where Open would refuse it, and with a chain unless it ends with the record that was written
+// last. On an error the old one stays in use. A Book on standard output has nothing to do.
 func (b *Book) Reopen() error {
 	if b == nil {
 		return nil
@@ -287,10 +290,12 @@ func (b *Book) Reopen() error {
 	if !ok {
 		return nil
 	}
-	if err := f.reopen(); err != nil {
+	err := f.reopen()
+	poke(b.again)
+	poke(b.wake) // the new file may need its first record
+	if err != nil {
 		return fmt.Errorf("reopen audit.logFile: %w", err)
 	}
-	poke(b.again)
 	return nil
 }
 
@@ -307,7 +312,7 @@ func (b *Book) Ending() {
 
 // Close writes what was handed over and closes the file. Where writing fails, it is tried until two seconds after Ending,
 // once at least; without Ending, for two seconds. If it does not work by then, or ctx ends before, Close says how many
-// records are lost. Records that are handed over later are dropped.
+// records are lost, and how many the sinks have not taken when ctx ends. Records that are handed over later are dropped.
 func (b *Book) Close(ctx context.Context) error {
 	if b == nil {
 		return nil
@@ -321,12 +326,24 @@ func (b *Book) Close(ctx context.Context) error {
 		return b.loss(b.failing)
 	case <-ctx.Done():
 	}
+	unsent := 0
+	for _, s := range b.also { // before their contexts end, or they would count for themselves
+		unsent += s.abandon()
+	}
 	b.twice.Do(func() { close(b.abandoned) })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lose(b.queued)
 	b.over, b.queued = true, 0
-	return b.loss(context.Cause(ctx))
+	err := b.loss(context.Cause(ctx))
+	switch {
+	case unsent == 0:
+		return err
+	case err == nil:
+		return fmt.Errorf("export audit records: %d were not taken: %w", unsent, context.Cause(ctx))
+	default:
+		return fmt.Errorf("export audit records: %d were not taken; %w", unsent, err)
+	}
 }
 
 // lose counts records that are given up.
@@ -352,7 +369,7 @@ func (b *Book) Stats() Stats {
 	b.mu.Lock()
 	queued := b.queued
 	b.mu.Unlock()
-	return Stats{Queued: queued, Written: b.written.Load(), Dropped: b.dropped.Load(), Failed: b.failed.Load()}
+	return Stats{Queued: queued, Written: b.written.Load(), Dropped: b.dropped.Load(), Failed: b.failed.Load(), Retried: b.retried.Load()}
 }
 
 // stream is standard output.

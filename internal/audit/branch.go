@@ -16,6 +16,7 @@ type branch struct {
 	mu      sync.Mutex
 	lines   []byte
 	entries []Entry // what waits; their ends are in lines
+	busy    int     // how many the sink is being given; 0 when they were counted as failed
 	over    bool
 
 	silent bool // its failure was told of; of the goroutine
@@ -60,7 +61,7 @@ func (s *branch) run() {
 	for range s.wake {
 		s.mu.Lock()
 		lines, entries, over := s.lines, s.entries, s.over
-		s.lines, s.entries = nil, nil
+		s.lines, s.entries, s.busy = nil, nil, len(entries)
 		s.mu.Unlock()
 		if len(entries) > 0 {
 			s.write(ctx, lines, entries)
@@ -80,13 +81,27 @@ func (s *branch) write(ctx context.Context, lines []byte, entries []Entry) {
 	ctx, cancel := context.WithTimeout(ctx, sinkTime)
 	defer cancel()
 	err := s.to.Write(ctx, entries)
-	if err != nil {
-		s.book.failed.Add(uint64(len(entries)))
+	s.mu.Lock()
+	busy := s.busy
+	s.busy = 0
+	s.mu.Unlock()
+	if err != nil && busy > 0 {
+		s.book.failed.Add(uint64(busy))
 		if !s.silent {
 			s.book.log.Error("audit records can't be exported", slog.String(telemetry.KeyError, err.Error()))
 		}
 	}
 	s.silent = err != nil
+}
+
+// abandon gives up what the sink has not taken, and counts it.
+func (s *branch) abandon() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.busy + len(s.entries)
+	s.lines, s.entries, s.busy = nil, nil, 0
+	s.book.failed.Add(uint64(n))
+	return n
 }
 
 // close waits until the sink has taken, or refused, what waits for it.

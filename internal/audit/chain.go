@@ -85,6 +85,12 @@ func readLink(line []byte) (link, error) {
 	return link{seq: seq, prev: string(prev), hash: string(hash), sum: hex.EncodeToString(sum[:])}, nil
 }
 
+// lastHash is the hash of the last of linked lines.
+func lastHash(lines []byte) string {
+	rest := bytes.TrimSuffix(lines, []byte("\"}\n"))
+	return string(rest[max(0, len(rest)-hashSize):])
+}
+
 func isHash(b []byte) bool {
 	for _, c := range b {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {

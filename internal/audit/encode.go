@@ -206,3 +206,18 @@ func plainText(s string) bool {
 func dropped(component string, n int64, first time.Time) Record {
 	return Record{Schema: Schema, Time: first, Type: TypeDropped, Outcome: Failure, Component: component, Dropped: n}
 }
+
+// continued is the record that a chain goes on with in a file where nothing stands.
+func continued(component string, now time.Time) Record {
+	return Record{Schema: Schema, Time: now, Type: TypeContinued, Outcome: Success, Component: component}
+}
+
+// requests is how many of the entries are records of requests, and not the Book's own.
+func requests(entries []Entry) (n int) {
+	for i := range entries {
+		if t := entries[i].Type; t != TypeDropped && t != TypeContinued {
+			n++
+		}
+	}
+	return n
+}

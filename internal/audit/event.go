@@ -61,8 +61,10 @@ type Event struct {
 	Hidden       int            // items of a list that the caller did not see
 	Withheld     int            // messages that were not passed on, because they could not be understood
 
+	Sent time.Time // when the call left for the remote, for the last time; zero where it did not
+
 	AWSRequestID string // of the remote's answer
-	RPCCode      int64  // of the JSON-RPC error that the remote answered with; 0 for none
+	RPCCode      int64  // of the JSON-RPC error that was answered with, by the remote or by us; 0 for none
 	IsError      bool   // the remote answered with a tool's result that says isError
 	Status       int
 	Bytes        int64

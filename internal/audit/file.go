@@ -23,6 +23,9 @@ type file struct {
 
 	mu     sync.Mutex
 	f      *os.File
+	fresh  bool                                // no record stands in it yet
+	last   string                              // hash of the last record that was written, where they are linked
+	stays  bool                                // it is not opened anew any more
 	append func(*os.File, []byte) (int, error) // (*os.File).Write; tests have worse ones
 }
 
@@ -35,16 +38,36 @@ const beginning = `{"schema":"rolegate.audit/`
 // openFile opens the file and mends its end. With a chain, it goes on from the file's last record.
 func openFile(path string, c *chain, log *slog.Logger) (*file, error) {
 	f := &file{path: path, locked: c != nil, log: log, append: (*os.File).Write}
-	opened, err := f.open()
+	opened, end, err := f.enter("")
 	if err != nil {
 		return nil, err
 	}
-	if err := f.resume(opened, c); err != nil {
-		_ = opened.Close()
-		return nil, err
+	f.f, f.last = opened, zeroHash
+	if end.seq > 0 {
+		c.seq, c.hash, f.last = end.seq, end.hash, end.hash
 	}
-	f.f = opened
 	return f, nil
+}
+
+// enter opens the file and mends its end; see there.
+func (f *file) enter(after string) (*os.File, link, error) {
+	opened, err := f.open()
+	if err != nil {
+		return nil, link{}, err
+	}
+	end, err := f.mend(opened, after)
+	if err != nil {
+		_ = opened.Close()
+		return nil, link{}, err
+	}
+	return opened, end, nil
+}
+
+// next opens the file that has the name now, to go on with what is being written. One that is there already must end
+// with the record that was written last.
+func (f *file) next() (*os.File, error) {
+	opened, _, err := f.enter(f.last)
+	return opened, err
 }
 
 // open opens the file to append to it, and closes it to others.
@@ -94,37 +117,47 @@ func (f *file) irregular(info fs.FileInfo) error {
 	return fmt.Errorf("%s is not a regular file: name one, or none for standard output", f.path)
 }
 
-// resume cuts off a line that was being written when a process ended, and reads where the chain goes on.
-func (f *file) resume(opened *os.File, c *chain) error {
+// mend cuts off a line that was being written when a process ended. Where records are linked, it gives the last one's
+// link, the zero one where there is none, and refuses what can't be continued: a last line that is not of a chain, was
+// changed, or does not have the hash after, if one is given. What is refused is left as it is.
+func (f *file) mend(opened *os.File, after string) (end link, err error) {
 	size, last, torn, err := f.tail()
 	if err != nil {
-		return err
+		return link{}, err
+	}
+	if !bytes.HasPrefix([]byte(beginning), torn[:min(len(torn), len(beginning))]) {
+		return link{}, fmt.Errorf("%s does not end with an audit record: move it away, or name another file", f.path)
+	}
+	if f.locked && len(last) > 0 {
+		if end, err = f.ending(last, after); err != nil {
+			return link{}, err
+		}
 	}
 	if len(torn) > 0 {
-		begun := torn[:min(len(torn), len(beginning))]
-		if !bytes.HasPrefix([]byte(beginning), begun) {
-			return fmt.Errorf("%s does not end with an audit record: move it away, or name another file", f.path)
-		}
 		if err := opened.Truncate(size - int64(len(torn))); err != nil {
-			return fmt.Errorf("cut off the unfinished record at the end of %s: %w", f.path, err)
+			return link{}, fmt.Errorf("cut off the unfinished record at the end of %s: %w", f.path, err)
 		}
 		f.log.Warn("the audit file ended within a record, which was cut off", slog.String(telemetry.KeyPath, f.path), slog.Int("bytes", len(torn)))
 	}
-	if c == nil || len(last) == 0 {
-		return nil
-	}
-	l, err := readLink(last)
-	if err != nil {
-		return fmt.Errorf("%s can't be continued as a chain: its last line: %w; move it away, or name another file", f.path, err)
-	}
-	if l.hash != l.sum {
-		return fmt.Errorf("%s can't be continued as a chain: its last line was changed; see rolegate audit verify, and move the file away", f.path)
-	}
-	c.seq, c.hash = l.seq, l.hash
-	return nil
+	f.fresh = len(last) == 0
+	return end, nil
 }
 
-// tail reads the end of the file: its last whole line, and what stands behind that.
+// ending reads the link of a last line that a chain is to go on from.
+func (f *file) ending(last []byte, after string) (link, error) {
+	l, err := readLink(bytes.TrimSuffix(last, []byte("\n")))
+	switch {
+	case err != nil:
+		return link{}, fmt.Errorf("%s can't be continued as a chain: its last line: %w; move it away, or name another file", f.path, err)
+	case l.hash != l.sum:
+		return link{}, fmt.Errorf("%s can't be continued as a chain: its last line was changed; see rolegate audit verify, and move the file away", f.path)
+	case after != "" && l.hash != after:
+		return link{}, fmt.Errorf("%s is there already, and does not end with the record that was written last: move it away", f.path)
+	}
+	return l, nil
+}
+
+// tail reads the end of the file: its last whole line with its line break, and what stands behind that.
 func (f *file) tail() (size int64, last, torn []byte, err error) {
 	in, err := os.Open(f.path)
 	if err != nil {
@@ -146,7 +179,7 @@ func (f *file) tail() (size int64, last, torn []byte, err error) {
 		start := bytes.LastIndexByte(end[:max(stop, 0)], '\n')
 		switch {
 		case start >= 0 || n == size:
-			return size, end[start+1 : max(stop, 0)], end[stop+1:], nil
+			return size, end[start+1 : stop+1], end[stop+1:], nil
 		case n == 2*lastLimit:
 			return 0, nil, nil, fmt.Errorf("%s ends with a line that is too long for an audit record: move it away, or name another file", f.path)
 		}
@@ -162,7 +195,7 @@ func (f *file) write(buf []byte, off int) (int, error) {
 		f.f = nil
 	}
 	if f.f == nil {
-		opened, err := f.open()
+		opened, err := f.next()
 		if err != nil {
 			return off, err
 		}
@@ -171,11 +204,25 @@ func (f *file) write(buf []byte, off int) (int, error) {
 	if off > 0 && buf[off-1] != '\n' && f.ended() {
 		off = bytes.LastIndexByte(buf[:off], '\n') + 1 // the line's beginning is in another file
 	}
+	begun := off
 	n, err := f.append(f.f, buf[off:])
-	if off += n; err == nil {
-		return off, nil
+	if off += n; err != nil {
+		off = f.untear(buf, off)
 	}
-	return f.untear(buf, off), err
+	if end := bytes.LastIndexByte(buf[:off], '\n') + 1; end > begun {
+		f.fresh = false
+		if f.locked {
+			f.last = lastHash(buf[:end])
+		}
+	}
+	return off, err
+}
+
+// empty tells whether no record stands in the file yet.
+func (f *file) empty() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.f != nil && f.fresh
 }
 
 // untear cuts off the beginning of a line that a failed write left, if it still stands at the end of the file.
@@ -201,10 +248,10 @@ func (f *file) ended() bool {
 func (f *file) reopen() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.f != nil && f.locked && f.named() {
+	if f.stays || f.f != nil && f.locked && f.named() {
 		return nil // to open it twice would mean to be locked out by oneself
 	}
-	opened, err := f.open()
+	opened, err := f.next()
 	if err != nil {
 		return err
 	}
@@ -213,6 +260,13 @@ func (f *file) reopen() error {
 	}
 	f.f = opened
 	return err
+}
+
+// stay has the file not opened anew any more: the end has come.
+func (f *file) stay() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stays = true
 }
 
 // named tells whether the name still leads to the open file.

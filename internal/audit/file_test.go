@@ -61,6 +61,9 @@ func lines(t testing.TB, path string) []string {
 	}
 	var ids []string
 	for _, r := range records(t, data) {
+		if r.Type == audit.TypeContinued {
+			r.RequestID = "goes on"
+		}
 		ids = append(ids, r.RequestID)
 	}
 	return ids
@@ -150,15 +153,15 @@ func TestRotation(t *testing.T) {
 		write(b, "7")
 		shut(t, b)
 		equal(t, older, "1 2 3")
-		var rest []string
-		for _, f := range []string{old, path} {
-			rest = append(rest, lines(t, f)...)
-		}
-		if got := strings.Join(rest, " "); got != "4 5 6 7" {
-			t.Errorf("%q", got)
-		}
+		rest := append(lines(t, old), lines(t, path)...)
 		if chained {
-			intact(t, 7, older, old, path)
+			intact(t, 3+len(rest), older, old, path)
+			if rest[0] != "goes on" {
+				t.Errorf("%q begins with no record of where the chain goes on", rest)
+			}
+		}
+		if got := strings.ReplaceAll(strings.Join(rest, " "), "goes on ", ""); got != "4 5 6 7" {
+			t.Errorf("%q", got)
 		}
 	}
 }
@@ -194,7 +197,7 @@ func TestDeletedFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(b, "2", "3")
-		for b.Stats().Failed == 0 {
+		for b.Stats().Retried == 0 {
 			time.Sleep(time.Millisecond)
 		}
 		if err := b.Reopen(); err == nil {
@@ -206,7 +209,7 @@ func TestDeletedFile(t *testing.T) {
 		reopen(t, b) // also ends the pause
 		shut(t, b)
 		equal(t, path, "2 3")
-		if got := b.Stats(); got.Written != 3 || got.Dropped != 0 {
+		if got := b.Stats(); got.Written != 3 || got.Dropped != 0 || got.Failed != 0 {
 			t.Errorf("%+v", got)
 		}
 		if n := strings.Count(log.String(), "can't be written"); n != 1 {
@@ -262,10 +265,13 @@ func TestForeignFilesAreLeftAlone(t *testing.T) {
 		chain bool
 		want  string
 	}{
-		"no record":      {"root:x:0:0", false, "does not end with an audit record"},
-		"JSON":           {`{"a":1}`, true, "does not end with an audit record"},
-		"not chained":    {`{"schema":"rolegate.audit/v1"}` + "\n", true, "its last line: it has no seq"},
-		"a changed line": {strings.Replace(string(chained), `"request_id":"2"`, `"request_id":"9"`, 1), true, "its last line was changed"},
+		"no record":       {"root:x:0:0", false, "does not end with an audit record"},
+		"JSON":            {`{"a":1}`, true, "does not end with an audit record"},
+		"not chained":     {`{"schema":"rolegate.audit/v1"}` + "\n", true, "its last line: it has no seq"},
+		"a blank line":    {string(chained) + "\n", true, "its last line: it has no seq"},
+		"only blank":      {"\n", true, "its last line: it has no seq"},
+		"blank, and torn": {string(chained) + "\n" + string(chained[:30]), true, "its last line: it has no seq"},
+		"a changed line":  {strings.Replace(string(chained), `"request_id":"2"`, `"request_id":"9"`, 1), true, "its last line was changed"},
 	} {
 		path := filepath.Join(dir, "other")
 		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {

@@ -105,7 +105,7 @@ func words(name string) []string {
 	begin, previous := -1, rune(0)
 	end := func(i int) {
 		if begin >= 0 {
-			all = append(all, strings.ToLower(name[begin:i]))
+			all = append(all, strings.ToLower(strings.ReplaceAll(name[begin:i], "ſ", "s"))) // as those do who ignore case
 		}
 		begin = -1
 	}

@@ -175,6 +175,7 @@ func TestLongArgumentsAreCutAfterTheyWereRedacted(t *testing.T) {
 func FuzzArguments(f *testing.F) {
 	f.Add(`{"a":{"PASSWORD":[1,{"b":2}]},"c":"password"}`, uint16(1024))
 	f.Add(`{"p\u0061ssword":"\ud83d\ude00","x":[[[]]],"password":1}`, uint16(10))
+	f.Add(`{"paſsword":1,"PAſſWORD":2}`, uint16(1024))
 	f.Add(`{}`, uint16(1))
 	f.Add(`{"u":"a://b:c@d/?sig=e&f#token=g","o":[{"value":"x","name":"pin1"},{"values":[{"value":0}]}]}`, uint16(99))
 	f.Fuzz(func(t *testing.T, args string, most uint16) {

@@ -19,6 +19,10 @@ const Schema = "rolegate.audit/v1"
 // TypeDropped is the type of the record that stands for records which are missing. Settings can't exclude it.
 const TypeDropped = "audit_dropped"
 
+// TypeContinued is the type of the record that a file begins with where no other tells yet how far the chain has come.
+// Settings can't exclude it.
+const TypeContinued = "audit_continued"
+
 // Outcomes of a request.
 const (
 	Success          = "success"           // the remote did what it was asked to, as far as its answer tells
@@ -267,11 +271,6 @@ func (e *Event) Record(o *RecordOptions) Record {
 		r.Response = e.Response
 	}
 	r.Error, r.Hint = e.wrong()
-	if f := fault.Of(e.Err); f != nil {
-		if r.RPCCode == 0 && f.Kind != fault.Aborted {
-			r.RPCCode = int64(f.RPCCode())
-		}
-	}
 	return r
 }
 

@@ -85,7 +85,7 @@ func (p property) shape() *jsonschema.Schema {
 		switch name {
 		case "":
 		case "types":
-			for _, t := range append(config.EventTypes(), audit.TypeDropped) {
+			for _, t := range append(config.EventTypes(), audit.TypeDropped, audit.TypeContinued) {
 				s.Enum = append(s.Enum, t)
 			}
 		default:
@@ -193,7 +193,7 @@ func TestPageNamesEveryType(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := append(config.EventTypes(), audit.TypeDropped)
+	want := append(config.EventTypes(), audit.TypeDropped, audit.TypeContinued)
 	for f := range reflect.TypeFor[config.Audit]().Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		want = append(want, name)

@@ -22,6 +22,15 @@ type Trail struct {
 	Records []Record          // that match, in the order of the files
 	Lines   []json.RawMessage // the same as they stand there
 	Foreign int               // lines that are not records
+
+	gaps []Gap // all of them
+}
+
+// Gap is where records are missing that there was no room for: some of them may be among those that are looked for.
+type Gap struct {
+	From    time.Time `json:"from"`        // when the first of them arrived
+	To      time.Time `json:"to,omitzero"` // when the first record after them was handed over; zero where none comes
+	Records int64     `json:"records"`
 }
 
 // Line looks at a line of a file.
@@ -31,9 +40,39 @@ func (t *Trail) Line(line []byte) {
 		t.Foreign++
 		return
 	}
+	if r.Type == TypeDropped {
+		t.gaps = append(t.gaps, Gap{From: r.Time, Records: r.Dropped})
+		return
+	}
+	for i := len(t.gaps) - 1; i >= 0 && t.gaps[i].To.IsZero(); i-- {
+		t.gaps[i].To = later(t.gaps[i].From, r.end())
+	}
 	if t.matches(&r) {
 		t.Records, t.Lines = append(t.Records, r), append(t.Lines, bytes.Clone(line))
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// end is when the request was over.
+func (r *Record) end() time.Time {
+	return r.Time.Add(time.Duration(r.DurationMS * float64(time.Millisecond)))
+}
+
+// Missing are the gaps that reach into the time that is looked at, in the order of the files.
+func (t *Trail) Missing() []Gap {
+	var all []Gap
+	for _, g := range t.gaps {
+		if (t.From.IsZero() || g.To.IsZero() || !g.To.Before(t.From)) && (t.To.IsZero() || g.From.Before(t.To)) {
+			all = append(all, g)
+		}
+	}
+	return all
 }
 
 func (t *Trail) matches(r *Record) bool {
@@ -128,7 +167,7 @@ func (t *Trail) CloudTrail(store string) CloudTrail {
 		if r.AccessKeyID == "" && r.AssumedRole == "" && r.STSRequestID == "" {
 			continue
 		}
-		end := r.Time.Add(time.Duration(r.DurationMS * float64(time.Millisecond)))
+		end := r.end()
 		if from.IsZero() || r.Time.Before(from) {
 			from = r.Time
 		}

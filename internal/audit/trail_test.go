@@ -74,6 +74,40 @@ func TestTrailFinds(t *testing.T) {
 	}
 }
 
+// A gap is of the time from its first record's arrival to the end of the next that was kept.
+func TestGaps(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2026, 11, 21, 16, minute, 0, 0, time.UTC) }
+	gap := func(minute int, n int64) audit.Record {
+		return audit.Record{Type: audit.TypeDropped, Time: at(minute), Dropped: n}
+	}
+	all := []audit.Record{
+		{Time: at(1)}, gap(2, 10), gap(3, 1), {Time: at(1), DurationMS: 4 * 60_000}, // two of two processes, before a long request's end
+		gap(6, 7), {Time: at(4)}, // the next one's clock is another
+		{Type: audit.TypeContinued, Time: at(8)}, gap(9, 2),
+	}
+	four := []audit.Gap{{at(2), at(5), 10}, {at(3), at(5), 1}, {at(6), at(6), 7}, {From: at(9), Records: 2}}
+	for _, tt := range []struct {
+		name     string
+		from, to time.Time
+		want     []audit.Gap
+	}{
+		{"any time", time.Time{}, time.Time{}, four},
+		{"from within a gap", at(4), time.Time{}, four},
+		{"from after two", at(6), time.Time{}, four[2:]},
+		{"to the beginning of the second", time.Time{}, at(3), four[:1]},
+		{"between", at(7), at(9), nil},
+		{"long after", at(59), time.Time{}, four[3:]},
+	} {
+		trail := audit.Trail{User: "ann", From: tt.from, To: tt.to}
+		if found(t, &trail, all...) != "" || trail.Foreign > 0 {
+			t.Errorf("%s: found %+v", tt.name, trail.Records)
+		}
+		if diff := cmp.Diff(tt.want, trail.Missing()); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
+}
+
 func TestCloudTrailQueries(t *testing.T) {
 	r := allowed().Record(options(config.Audit{}))
 	again := r

@@ -47,16 +47,16 @@ const mostBreaks = 100
 // OnRecord has f told the hash of every record that is intact.
 func (v *Verifier) OnRecord(f func(hash string)) { v.seen = f }
 
-// File reads the next file: the oldest first. The error says that it can't be read; what is wrong with the chain is among
-// the Breaks.
+// File reads the next file: the oldest first. The error says that it can't be read to its end; what is wrong with the
+// chain until there is among the Breaks.
 func (v *Verifier) File(name string, r io.Reader) error {
 	v.file, v.line = name, 0
-	return Lines(r, func(line []byte, whole bool) {
+	return Lines(r, func(line []byte, flaw error) {
 		v.line++
-		if !whole {
-			v.broken("ends without a line break: it is cut off, or was changed")
+		if flaw != nil {
+			v.broken("%v", flaw)
 		}
-		v.record(line, whole)
+		v.record(line, flaw == nil)
 	})
 }
 
@@ -130,12 +130,17 @@ func missing(from, to uint64) string {
 	return fmt.Sprintf("records %d to %d are missing, or stand elsewhere", from, to)
 }
 
-// ErrTooLong says that a line is too long for a record.
-var ErrTooLong = errors.New("a line is too long for an audit record")
+// What may be wrong with a line of a file.
+var (
+	ErrTorn    = errors.New("ends without a line break: it is cut off, or was changed")
+	ErrTooLong = errors.New("is too long for an audit record")
+)
 
-// Lines calls f for each line of a log file, without its line break, and tells whether it had one. Files that were
-// compressed with gzip are read as what they hold. The bytes are good until f returns.
-func Lines(r io.Reader, f func(line []byte, whole bool)) error {
+// Lines calls f for each line of a log file, without its line break. The flaw is nil, or ErrTorn for a last line that had
+// none, or ErrTooLong for a line that is not given then. Files that were compressed with gzip are read as what they hold;
+// the error of one that is cut off or broken comes after the whole lines before that place. The bytes are good until f
+// returns.
+func Lines(r io.Reader, f func(line []byte, flaw error)) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	if magic, _ := in.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		unzipped, err := gzip.NewReader(in)
@@ -145,27 +150,32 @@ func Lines(r io.Reader, f func(line []byte, whole bool)) error {
 		in = bufio.NewReaderSize(unzipped, 64<<10)
 	}
 	var long []byte
-	for {
+	for tooLong := false; ; {
 		piece, err := in.ReadSlice('\n')
-		if len(long)+len(piece) > lastLimit {
-			return ErrTooLong
-		}
+		tooLong = tooLong || len(long)+len(piece) > lastLimit
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
-			long = append(long, piece...)
+			if !tooLong {
+				long = append(long, piece...)
+			}
 			continue
 		case err != nil && !errors.Is(err, io.EOF):
 			return err
 		}
 		line := piece
-		if len(long) > 0 {
+		if len(long) > 0 && !tooLong {
 			line = append(long, piece...)
-			long = line[:0]
 		}
-		if body, whole := bytes.CutSuffix(line, []byte("\n")); whole || len(line) > 0 {
-			f(body, whole)
+		long = long[:0]
+		switch body, whole := bytes.CutSuffix(line, []byte("\n")); {
+		case tooLong:
+			f(nil, ErrTooLong)
+		case whole:
+			f(body, nil)
+		case len(line) > 0:
+			f(line, ErrTorn)
 		}
-		if err != nil {
+		if tooLong = false; err != nil {
 			return nil
 		}
 	}

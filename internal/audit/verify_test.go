@@ -178,8 +178,37 @@ func TestVerifyReadsFilesInOrder(t *testing.T) {
 	if err := v.File("broken.gz", strings.NewReader(zipped.String()[:40])); err == nil {
 		t.Error("half a gzip file was read")
 	}
-	if err := v.File("long", strings.NewReader(strings.Repeat("x", 17<<20))); err == nil {
-		t.Error("a line without end was read")
+}
+
+// A line that no record can be takes nothing from what stands before and behind it.
+func TestLinesThatAreTooLong(t *testing.T) {
+	l := chained(t, 3)
+	long := strings.Repeat("x", 17<<20)
+	v := verify(l[0] + long + "\n" + l[1] + strings.Replace(l[2], "request 3", "request 8", 1) + "\n" + long)
+	var got []string
+	for _, b := range v.Breaks {
+		what, _, _ := strings.Cut(b.String(), ": its hash")
+		got = append(got, what)
+	}
+	want := []string{"f:2: is too long for an audit record", "f:4: record 3 was changed", "f:5: is too long for an audit record"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Of a file that can't be read to its end, what was read counts.
+func TestFilesThatEndInAnError(t *testing.T) {
+	text := strings.Replace(strings.Join(chained(t, 200), ""), `"outcome":"success"`, `"outcome":"denied"`, 1)
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, _ = z.Write([]byte(text))
+	_ = z.Close()
+	var v audit.Verifier
+	if err := v.File("f", bytes.NewReader(zipped.Bytes()[:zipped.Len()-20])); err == nil {
+		t.Error("a file that is cut off was read")
+	}
+	if len(v.Breaks) != 1 || v.Records < 10 || v.Records > 200 {
+		t.Errorf("%d records, %v", v.Records, v.Breaks)
 	}
 }
 

@@ -48,6 +48,7 @@ func (b *Book) gather(pause *time.Timer) {
 
 // flush writes what waits. It is false where there was nothing, or where writing was given up.
 func (b *Book) flush() bool {
+	b.anchor()
 	b.mu.Lock()
 	if !b.hopeless {
 		b.announce()
@@ -64,19 +65,15 @@ func (b *Book) flush() bool {
 	for _, s := range b.also {
 		s.add(out, entries)
 	}
-	n, lost := b.put(out, entries), 0
-	for _, e := range entries[n:] {
-		if e.Type != TypeDropped { // what that stands for was counted
-			lost++
-		}
-	}
+	n := b.put(out, entries)
+	written, lost := requests(entries[:n]), requests(entries[n:])
 	b.spare(lines, entries)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.over { // counted as lost by then
 		return false
 	}
-	b.written.Add(uint64(n))
+	b.written.Add(uint64(written))
 	b.queued -= len(entries)
 	b.lose(lost)
 	b.bytes -= size
@@ -88,6 +85,23 @@ func (b *Book) flush() bool {
 		poke(b.wake)
 	}
 	return true
+}
+
+// anchor writes the first record of a file that is empty although the chain has begun. A file with none would leave
+// the next start nothing to go on from. Once it is written the file's last record is always the chain's.
+func (b *Book) anchor() {
+	f, ok := b.to.(*file)
+	if !ok || b.chain == nil || b.chain.seq == 0 || b.hopeless || !f.empty() {
+		return
+	}
+	r := continued(b.component, time.Now())
+	line := append(r.AppendJSON(nil), '\n')
+	entries := []Entry{{Time: r.Time, Type: r.Type, Outcome: r.Outcome, end: len(line)}}
+	out := b.link(line, entries)
+	for _, s := range b.also { // the chain has no gap there either
+		s.add(out, entries)
+	}
+	b.put(out, entries)
 }
 
 // link gives what is to be written, and tells the entries where they end in it.
@@ -137,7 +151,7 @@ func (b *Book) put(out []byte, entries []Entry) int {
 		if err == nil {
 			break
 		}
-		b.failed.Add(1)
+		b.retried.Add(1)
 		if since.IsZero() {
 			since = time.Now()
 			b.log.Error("audit records can't be written", slog.String(telemetry.KeyError, err.Error()),
@@ -192,8 +206,12 @@ func (b *Book) end() bool {
 		b.room = nil
 	}
 	b.mu.Unlock()
+	if f, ok := b.to.(*file); ok {
+		f.stay()
+		b.anchor()
+	}
 	if err := b.to.close(); err != nil {
-		b.failed.Add(1)
+		b.retried.Add(1)
 		b.log.Error("audit records can't be written", slog.String(telemetry.KeyError, err.Error()))
 	}
 	for _, s := range b.also {

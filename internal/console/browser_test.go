@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,10 +29,10 @@ func scene(n int, caller, target, outcome, more string) string {
 const (
 	writer = `,"decision":"allowed","policies":["writers-write"],"role":"arn:aws:iam::123456789012:role/S3WriteMCPRole","mapping":1,"why":"mapping 1: claim \"writers\" in groups","session_name":"ann@example.com","sts":"hit","status":200,"stream":true,"bytes":4211,"duration_ms":182.4`
 	reader = `,"decision":"allowed","policies":["documentation-for-all"],"role":"arn:aws:iam::123456789012:role/S3ReadOnlyMCPRole","mapping":2,"why":"mapping 2: claim \"readers\" in groups","sts":"miss","status":200,"bytes":911,"duration_ms":88.1`
-	barred = `,"decision":"denied","policies":["production-from-the-office-only"],"role":"arn:aws:iam::123456789012:role/S3WriteMCPRole","mapping":1,"why":"mapping 1: claim \"writers\" in groups","status":403,"rpc_code":-32003,"bytes":104,"duration_ms":1.2,"error":"denied: policy refuses tool \"aws___call_aws\"","hint":"forbidden by production-from-the-office-only"`
+	barred = `,"decision":"denied","policies":["production-from-the-office-only"],"role":"arn:aws:iam::123456789012:role/S3WriteMCPRole","mapping":1,"why":"mapping 1: claim \"writers\" in groups","status":403,"rpc_code":-32003,"bytes":104,"duration_ms":1.2,"error":"denied: policy refuses tool \"aws___call_aws\"","hint":"forbid by production-from-the-office-only"`
 	broken = `,"decision":"unavailable","role":"arn:aws:iam::123456789012:role/S3ReadOnlyMCPRole","mapping":2,"why":"mapping 2: claim \"readers\" in groups","status":503,"bytes":98,"duration_ms":10012,"error":"unavailable: AWS STS can't be reached: dial tcp: i/o timeout","hint":"check the way out to sts.us-east-1.amazonaws.com"`
 	oops   = `,"decision":"allowed","policies":["staff-read"],"role":"arn:aws:iam::123456789012:role/S3ReadOnlyMCPRole","mapping":2,"why":"mapping 2: claim \"readers\" in groups","sts":"hit","status":200,"is_error":true,"bytes":311,"duration_ms":240.9`
-	gone   = `,"decision":"aborted","role":"arn:aws:iam::123456789012:role/S3WriteMCPRole","mapping":1,"why":"mapping 1: claim \"writers\" in groups","sts":"hit","status":499,"stream":true,"bytes":20411,"duration_ms":64012,"error":"aborted: the client went away"`
+	gone   = `,"decision":"aborted","role":"arn:aws:iam::123456789012:role/S3WriteMCPRole","mapping":1,"policies":["writers-write"],"why":"mapping 1: claim \"writers\" in groups","sts":"hit","status":200,"stream":true,"bytes":20411,"duration_ms":64012,"error":"aborted: the client went away: context canceled"`
 )
 
 // records are a few minutes of a gateway's life.
@@ -105,7 +106,7 @@ func TestPage(t *testing.T) {
 	b.until(`document.getElementById("link").textContent === "live" && document.getElementById("rows").rows.length === 24`)
 	want(b, `document.getElementById("proxy").textContent`, "toolhive-system/aws-mcp")
 	want(b, `document.getElementById("state").textContent`, "ready")
-	want(b, `document.getElementById("rows").rows[0].innerText.includes(new Date("2026-11-21T14:10:23Z").toLocaleTimeString("en-GB"))`, true)
+	want(b, `document.getElementById("rows").rows[0].innerText.includes("14:10:23")`, true)
 	want(b, `document.getElementById("rows").rows[23].record.data.request_id`, "01JD8Z000000")
 	want(b, `document.getElementById("sign").checkVisibility()`, false)
 	b.until(`(n => n > 5 && n < 15)(parseFloat(document.querySelector("#tile-requests .figure").innerText))`) // 12 + 1 each second, or a little more
@@ -317,19 +318,130 @@ func TestPageComesBack(t *testing.T) {
 	b.until(`document.getElementById("link").textContent === "live" && document.getElementById("rows").rows.length === 25`)
 }
 
+// What an event says of itself: who refused it, on which day, and what it is as it was written.
+func TestPageTellsOfEvents(t *testing.T) {
+	c, s := serve(t, console.Options{})
+	b := browse(t)
+	b.open(s.URL + "/console")
+	b.until(`document.getElementById("link").textContent === "live" && lives.length > 0`)
+	eval[any](b, `window.play = live, live = () => {}, lives.splice(0, lives.length, { ...lives[0], at: "2026-11-22T00:30:00+01:00" })`)
+	event := func(time, outcome, more string) {
+		c.Publish([]byte(`{"time":"` + time + `","outcome":"` + outcome + `","type":"mcp_tool_call","method":"tools/call","target":"x","caller":"ann"` + more + `}`))
+	}
+	barred := `,"policies":["office-only","no-drop"],"why":"mapping 1","error":"denied: policy refuses tool \"x\"","hint":"forbid by office-only no-drop"`
+	for n, tt := range []struct{ time, outcome, more, clock, day, why, by string }{
+		{"2026-11-21T23:20:07.1Z", "denied", barred, "23:20:07", "", `policy refuses tool "x"`, "policy office-only, no-drop"},
+		{"2026-11-20T00:00:00Z", "denied", `,"error":"denied: policy refuses tool \"x\"","hint":"no policy permits it"`, "00:00:00", "20 Nov", `policy refuses tool "x"`, "no policy permits it"},
+		{"2025-11-21T23:20:07Z", "failure", `,"error":"unavailable: STS can't be reached","hint":"look there"`, "23:20:07", "21 Nov 2025", "unavailable: STS can't be reached", "look there"},
+		{"2026-11-21T01:02:03Z", "failure", `,"policies":["p"],"error":"unavailable: STS can't be reached","hint":"look there"`, "01:02:03", "", "unavailable: STS can't be reached", "policy p"},
+		{"2026-11-21T01:02:03Z", "success", `,"policies":["p"],"why":"mapping 1"`, "01:02:03", "", "mapping 1", "policy p"},
+		{"2026-11-21T01:02:03Z", "aborted", `,"why":"mapping 1","error":"aborted: the client went away"`, "01:02:03", "", "mapping 1", ""},
+	} {
+		event(tt.time, tt.outcome, tt.more)
+		b.until(fmt.Sprintf(`document.getElementById("rows").rows.length === %d`, n+1))
+		want(b, `[...document.getElementById("rows").rows[0].querySelectorAll(".time > *, .why > *")].map((e) => e.textContent).join("|")`, strings.Join([]string{tt.clock, tt.day, tt.why, tt.by}, "|"))
+	}
+	want(b, `document.getElementById("latest").parentElement.innerText.includes("times are UTC")`, true)
+	// At midnight what was today is yesterday.
+	eval[any](b, `play({ ...lives[0], at: "2026-11-22T00:00:01Z" })`)
+	want(b, `document.getElementById("rows").rows[0].querySelector(".day").textContent`, "21 Nov")
+
+	// Numbers, and members that stand twice, are as they were written.
+	const odd = `,"arguments":{"id":12345678901234567890,"big":1e400,"small":-0.0,"a":[],"b":{},"c":[1,{"d":"},\"]["}],"id":1}`
+	event("2026-11-21T01:02:04Z", "success", odd)
+	b.until(`document.getElementById("rows").rows.length === 7`)
+	eval[any](b, `document.querySelector(".open").click()`)
+	want(b, `document.querySelector("#body pre").textContent`, `{
+  "time": "2026-11-21T01:02:04Z",
+  "outcome": "success",
+  "type": "mcp_tool_call",
+  "method": "tools/call",
+  "target": "x",
+  "caller": "ann",
+  "arguments": {
+    "id": 12345678901234567890,
+    "big": 1e400,
+    "small": -0.0,
+    "a": [],
+    "b": {},
+    "c": [
+      1,
+      {
+        "d": "},\"]["
+      }
+    ],
+    "id": 1
+  }
+}`)
+	want(b, `document.querySelector("#body dl > :last-child dd").textContent.startsWith("{\n  \"id\": 12345678901234567890,\n  \"big\": 1e400,")`, true)
+}
+
+// An event that is taken over is the question that it was, as far as it is told.
+func TestPageTakesEventsOver(t *testing.T) {
+	var claims, call json.RawMessage
+	c, s := serve(t, console.Options{Explain: func(_ context.Context, who, what json.RawMessage) (json.RawMessage, error) {
+		claims, call = who, what
+		return json.RawMessage(`{"outcome":"failed","answer":{"status":400,"body":{"id":12345678901234567890}}}`), nil
+	}})
+	b := browse(t)
+	b.open(s.URL + "/console")
+	b.until(`document.getElementById("link").textContent === "live" && document.getElementById("try").checkVisibility()`)
+	const ann = `,"caller":"ann","claims":{"groups":["a"],"n":12345678901234567890}`
+	for n, tt := range []struct{ event, claims, call, lacks string }{
+		{
+			`"type":"mcp_tool_call","method":"tools/call","target":"x","arguments":{"id":12345678901234567890,"big":1e400}` + ann,
+			`{"sub":"ann","groups":["a"],"n":12345678901234567890}`,
+			`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{"id":12345678901234567890,"big":1e400}}}`, "",
+		},
+		{
+			`"type":"mcp_prompt_get","method":"prompts/get","target":"x \"y\"","caller":"ann"`, `{"sub":"ann"}`,
+			`{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"x \"y\"","arguments":{}}}`, "claims other than sub and the arguments",
+		},
+		{`"type":"mcp_notification","method":"notifications/progress"` + ann, ``, `{"jsonrpc":"2.0","method":"notifications/progress"}`, ""},
+		{`"type":"mcp_roots_list_changed","method":"notifications/roots/list_changed"` + ann, ``, `{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}`, ""},
+		{`"type":"mcp_request","method":"notifications/progress"` + ann, ``, `{"jsonrpc":"2.0","id":1,"method":"notifications/progress"}`, ""},
+		{`"type":"mcp_request","method":"resources/subscribe","target":"s3://x"` + ann, ``, `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"s3://x"}}`, ""},
+		{`"type":"mcp_request","method":"resources/unsubscribe","target":"s3://x"` + ann, ``, `{"jsonrpc":"2.0","id":1,"method":"resources/unsubscribe","params":{"uri":"s3://x"}}`, ""},
+		{`"type":"mcp_resource_read","method":"resources/read","target":"s3://x"` + ann, ``, `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"s3://x"}}`, ""},
+		{`"type":"mcp_tools_list","method":"tools/list"`, `null`, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, ""},
+		{`"type":"mcp_completion","method":"completion/complete"` + ann, ``, `{"jsonrpc":"2.0","id":1,"method":"completion/complete"}`, "the params"},
+	} {
+		c.Publish([]byte(fmt.Sprintf(`{"n":%d,%s}`, n, tt.event)))
+		b.until(fmt.Sprintf(`document.getElementById("rows").rows.length === %d`, n+1))
+		eval[any](b, `document.querySelector(".open").click(), document.getElementById("retry").click()`)
+		want(b, `document.getElementById("detail").open || document.getElementById("told").checkVisibility()`, false)
+		eval[any](b, `document.getElementById("go").click()`)
+		b.until(`document.getElementById("told").checkVisibility()`)
+		if tt.claims == "" {
+			tt.claims = `{"sub":"ann","groups":["a"],"n":12345678901234567890}`
+		}
+		for what, got := range map[string][2]string{"claims": {string(claims), tt.claims}, "call": {string(call), tt.call}} {
+			var text bytes.Buffer
+			if got[0] != "" && json.Compact(&text, []byte(got[0])) != nil || text.String() != strings.TrimPrefix(got[1], "null") {
+				t.Errorf("%s: %s of the question: %s, want %s", tt.event, what, got[0], got[1])
+			}
+		}
+		lacks := eval[string](b, `document.getElementById("lacks").textContent`)
+		if want := "The event does not hold " + tt.lacks + ": add what counts."; lacks != want && (tt.lacks != "" || lacks != "") {
+			t.Errorf("%s: %q, want %q", tt.event, lacks, want)
+		}
+	}
+	want(b, `document.querySelector("#told pre").textContent`, "{\n  \"id\": 12345678901234567890\n}")
+}
+
 // busy plays minutes of snapshots to the page, so that there is something to look at.
 const busy = `(() => {
-	const end = Date.now(), counts = { success: 41000, denied: 311, application_error: 120, failure: 14, aborted: 77 }, all = { n: 0 };
+	const end = Date.parse("2026-11-21T14:10:24Z"), counts = { success: 41000, denied: 311, application_error: 120, failure: 14, aborted: 77 };
 	const le = [.001, .002, .004, .008, .016, .032, .064, .128, .256, .512, 1.024, 2.048];
 	const seen = le.map(() => 0), sts = { ok: 212, Throttling: 3 }, cache = { hit: 41000, miss: 215, joined: 31, refused: 2 };
 	for (let i = 0; i < 240; i++) {
-		const wave = 14 + 6 * Math.sin(i / 25) + 3 * Math.sin(i / 4.3) + (i > 150 && i < 175 ? 9 : 0);
+		const wave = Math.round(14 + 6 * Math.sin(i / 25) + 3 * Math.sin(i / 4.3) + (i > 150 && i < 175 ? 9 : 0));
 		counts.success += wave;
-		counts.denied += i % 9 === 0 ? 2 : 0.3;
-		counts.application_error += i % 5 === 0 ? 1.5 : 0.2;
+		counts.denied += i % 9 === 0 ? 2 : i % 4 === 0 ? 1 : 0;
+		counts.application_error += i % 5 === 0 ? 1 : 0;
 		counts.failure += i > 150 && i < 170 ? 3 : 0;
 		counts.aborted += i % 14 === 0 ? 1 : 0;
-		sts.ok += i % 17 === 0 ? 1 : 0.02;
+		sts.ok += i % 17 === 0 || i % 71 === 0 ? 1 : 0;
 		cache.hit += wave; cache.miss += i % 17 === 0 ? 1 : 0;
 		le.forEach((b, k) => { seen[k] += wave / (1 + Math.exp((0.09 + 0.03 * Math.sin(i / 18) - b) * 40)); });
 		live({ proxy: "toolhive-system/aws-mcp", version: "v0.4.0", state: "ready", ready: true, started: new Date(end - 93600000).toISOString(), loaded: new Date(end - 5400000).toISOString(),

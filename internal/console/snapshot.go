@@ -24,7 +24,7 @@ type Snapshot struct {
 
 	Requests  map[string]float64 `json:"requests"`  // by outcome: success, denied, application_error, failure, aborted
 	Tokens    map[string]float64 `json:"tokens"`    // verified, by result
-	Roles     map[string]float64 `json:"roles"`     // choices, by reason: mapping, fallback, none
+	Roles     map[string]float64 `json:"roles"`     // choices, by reason: mapping, fallback, none, error
 	Decisions map[string]float64 `json:"decisions"` // of policy: allow, deny, step_up
 	STS       map[string]float64 `json:"sts"`       // calls, by code
 	Cache     map[string]float64 `json:"cache"`     // events of the credential cache: hit, miss, joined, refused, refresh, refresh_failed, evicted

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/rolegate/rolegate/internal/sts"
 	"github.com/rolegate/rolegate/internal/telemetry"
@@ -64,20 +65,21 @@ func (s *Server) registerGauges() {
 	}{
 		telemetry.MetricSTSEntries:    {"Callers and roles whose credentials are held.", func(s sts.Stats) float64 { return float64(s.Entries) }},
 		telemetry.MetricSTSFlights:    {"Calls to STS that are under way or queued.", func(s sts.Stats) float64 { return float64(s.Flights) }},
-		telemetry.MetricSTSNextExpiry: {"Seconds until the first of the credentials held ends; no value where there are none.", nextExpiry},
+		telemetry.MetricSTSNextExpiry: {"Seconds until the first of the credentials held ends; no value where there are none.", func(s sts.Stats) float64 { return until(s.NextExpiry) }},
+		telemetry.MetricSTSUnrenewed:  {"Seconds until the first of the credentials ends that are in use and whose refresh keeps failing; no value where there are none.", func(s sts.Stats) float64 { return until(s.Unrenewed) }},
 	} {
 		m.Gauge(metric, g.help, func() float64 { return g.read(s.house.Vault.Stats()) })
 	}
 	m.WatchAudit(func() telemetry.AuditFigures {
 		f := s.house.Book.Stats()
-		return telemetry.AuditFigures{Queued: f.Queued, Written: f.Written, Failed: f.Failed, Dropped: f.Dropped}
+		return telemetry.AuditFigures{Queued: f.Queued, Written: f.Written, Failed: f.Failed, Dropped: f.Dropped, Retried: f.Retried}
 	})
 }
 
-// nextExpiry is no number where nothing is held, and then there is no value.
-func nextExpiry(s sts.Stats) float64 {
-	if s.NextExpiry == 0 {
+// until is no number where there is nothing that ends, and then there is no value.
+func until(end time.Duration) float64 {
+	if end == 0 {
 		return math.NaN()
 	}
-	return s.NextExpiry.Seconds()
+	return end.Seconds()
 }

@@ -276,7 +276,7 @@ var deeds = []deed{
 		"decision": "bad_upstream", "rpc_code": -32000, "error": "bad_upstream: the remote MCP server refused the gateway's credentials",
 	})},
 	{name: "the remote breaks off", call: aTool("breaks off"), ends: isLetDown, want: toolCall("failure", 200, facts{
-		"decision": "bad_upstream", "stream": true, "error": "bad_upstream: the remote MCP server broke off its answer: unexpected EOF", "rpc_code": -32000,
+		"decision": "bad_upstream", "stream": true, "error": "bad_upstream: the remote MCP server broke off its answer: unexpected EOF", "rpc_code": nil,
 	})},
 	{name: "the remote is down", call: aTool("is down"), want: facts{
 		"type": "mcp_tool_call", "outcome": "failure", "status": 502, "decision": "bad_upstream", "rpc_code": -32000, "aws_request_id": nil, "session_name": "ann",

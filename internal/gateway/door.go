@@ -43,7 +43,7 @@ func (a *answer) Write(p []byte) (int, error) {
 
 // door serves one request through serve, whatever serve does.
 func (g *Gateway) door(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request, *audit.Event) error) {
-	ended := g.Metrics.Began()
+	ended := g.Metrics.Began(r.Method, r.TLS != nil)
 	defer ended()
 	ev := &audit.Event{Start: time.Now(), ID: rand.Text(), HTTPMethod: r.Method, Path: r.URL.Path, RemoteAddr: r.RemoteAddr}
 	g.arrived(ev, r)

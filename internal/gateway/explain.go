@@ -47,7 +47,8 @@ type Explanation struct {
 	STS     *STSFacts   `json:"sts,omitempty"`  // absent: nothing is asked of STS for this caller
 	Policy  *PolicyFact `json:"policy,omitempty"`
 	Answer  Answer      `json:"answer"`
-	Changes []Change    `json:"changes"` // what would give another answer, or another role; may be empty
+	Changes []Change    `json:"changes"`           // what would give another answer, or another role, as far as it was tried; may be empty
+	Untried int         `json:"untried,omitempty"` // further changes, which were too many to try
 }
 
 // TokenFacts are how the token fared and whose it is.
@@ -143,7 +144,7 @@ func (r *Rehearsal) Explain(ctx context.Context, q Question) (*Explanation, erro
 		return nil, err
 	}
 	e := r.tell(ctx, p, q)
-	if e.Changes, err = r.changes(ctx, p, q); err != nil {
+	if e.Changes, e.Untried, err = r.changes(ctx, p, q); err != nil {
 		return nil, err
 	}
 	return e, nil

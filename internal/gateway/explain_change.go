@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/rolegate/rolegate/internal/fault"
+	"github.com/rolegate/rolegate/internal/mcp"
 	"github.com/rolegate/rolegate/internal/token"
 )
 
@@ -19,8 +21,12 @@ import (
 // mappings, matchers, policies and entities hold, are each asked about as the question was, and those that give another
 // answer are told. A name that is no good is tried in vain; nothing is concluded from the texts themselves.
 
-// maxTrials bounds the claims that are tried.
-const maxTrials = 200
+// What is tried is bounded, whoever has claims and a call of whatever size: by a number, and by the bytes of claims and
+// messages that are read for it.
+const (
+	maxTrials     = 1000
+	maxTrialBytes = 4 << 20
+)
 
 // Change is one step, and where it leads.
 type Change struct {
@@ -30,31 +36,47 @@ type Change struct {
 	Why     string `json:"why"`
 }
 
-// trial is claims one step away.
+// trial is one claim that is another. Its value is made when it is tried.
 type trial struct {
-	what   string
-	claims map[string]any
+	what  string
+	claim string // where token.Claim finds it
+	value func() any
 }
 
 // changes tries what is one step away, and gives what leads to another outcome, or lets the request in as it is with
-// another role.
-func (r *Rehearsal) changes(ctx context.Context, p *played, q Question) ([]Change, error) {
-	changes := []Change{}
+// another role; and how many steps were left out.
+func (r *Rehearsal) changes(ctx context.Context, p *played, q Question) (changes []Change, untried int, err error) {
+	changes = []Change{}
 	c := p.event.Caller
 	if c == nil || p.outcome() == OutcomeFailed {
-		return changes, nil
+		return changes, 0, nil
 	}
 	var roles []Change
-	tried := map[string]bool{}
+	was := p.outcome()
+	role := p.gate.know(c).role.RoleARN
+	tried, asked, size := map[string]bool{}, map[[sha256.Size]byte]bool{}, 0
 	for _, t := range r.trials(p) {
-		text, err := json.Marshal(t.claims)
-		if err != nil || tried[string(text)] || len(tried) >= maxTrials {
+		switch {
+		case tried[t.what]:
+			continue
+		case len(tried) >= maxTrials || size >= maxTrialBytes:
+			untried++
+			continue
+		case ctx.Err() != nil:
+			return nil, 0, ctx.Err()
+		}
+		tried[t.what] = true
+		claims := with(c.Subject.Claims, t.claim, t.value())
+		text, err := json.Marshal(claims)
+		sum := sha256.Sum256(text)
+		if err != nil || asked[sum] {
 			continue
 		}
-		tried[string(text)] = true
-		then, err := r.askAs(ctx, t.claims, q)
+		asked[sum] = true
+		size += len(text) + len(q.Message)
+		then, err := r.askAs(ctx, claims, q)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		change := Change{What: t.what, Outcome: then.outcome(), Why: then.why()}
 		if k := then.known(); k != nil {
@@ -62,14 +84,14 @@ func (r *Rehearsal) changes(ctx context.Context, p *played, q Question) ([]Chang
 		}
 		switch {
 		case change.Outcome == OutcomeToken || change.Outcome == OutcomeFailed:
-		case change.Outcome != p.outcome():
+		case change.Outcome != was:
 			changes = append(changes, change)
-		case change.Outcome == OutcomeAllowed && change.RoleARN != p.gate.know(c).role.RoleARN:
+		case change.Outcome == OutcomeAllowed && change.RoleARN != role:
 			roles = append(roles, change)
 		}
 	}
 	slices.SortStableFunc(changes, func(a, b Change) int { return rank(a.Outcome) - rank(b.Outcome) })
-	return append(changes, roles...), nil
+	return append(changes, roles...), untried, nil
 }
 
 // rank puts what lets the request in before the rest.
@@ -89,7 +111,7 @@ func (r *Rehearsal) trials(p *played) []trial {
 		all = append(all, scoped(claims, p.event.Caller.Scopes, f.Scopes))
 	}
 	for _, path := range lists {
-		for _, name := range r.names(path) {
+		for _, name := range r.names(path, p.event.Call) {
 			all = append(all, added(claims, path, name)...)
 		}
 	}
@@ -122,8 +144,9 @@ func (r *Rehearsal) listClaims(claims map[string]any) []string {
 	return slices.Compact(paths)
 }
 
-// names are what mappings and policies look for among groups and roles.
-func (r *Rehearsal) names(path string) []string {
+// names are what mappings and policies look for among groups and roles; first those of policies that name what the call
+// is about.
+func (r *Rehearsal) names(path string, call *mcp.Call) []string {
 	var names []string
 	if a := r.cfg.AWSSTS; a != nil && path == cmp.Or(a.RoleClaim, "groups") {
 		for _, m := range a.RoleMappings {
@@ -138,7 +161,14 @@ func (r *Rehearsal) names(path string) []string {
 	}
 	kind := cmp.Or(a.GroupEntityType, "THVGroup")
 	literal := regexp.MustCompile(regexp.QuoteMeta(kind) + `::("(?:[^"\\]|\\.)*")`)
-	for _, text := range a.Policies {
+	texts := slices.Clone(a.Policies)
+	if call != nil {
+		target := strconv.Quote(call.Target)
+		slices.SortStableFunc(texts, func(a, b string) int {
+			return cmp.Compare(strings.Index(b, target), strings.Index(a, target)) // -1 where it is not named
+		})
+	}
+	for _, text := range texts {
 		for _, m := range literal.FindAllStringSubmatch(text, -1) {
 			if name, err := strconv.Unquote(m[1]); err == nil {
 				names = append(names, name)
@@ -182,29 +212,41 @@ func added(claims map[string]any, path, name string) []trial {
 	if !ok || slices.Contains(list, any(name)) {
 		return nil
 	}
-	return []trial{{fmt.Sprintf("add %q to claim %s", name, path), with(claims, path, append(slices.Clone(list), name))}}
+	return []trial{{fmt.Sprintf("add %q to claim %s", name, path), path, func() any { return append(slices.Clone(list), name) }}}
 }
 
-// without has a name less, for each that is there.
+// without has a name less, wherever it stands, for each that is there.
 func without(claims map[string]any, path string) []trial {
 	value, _ := token.Claim(claims, path)
 	list, _ := members(value)
 	var all []trial
-	for i, name := range list {
-		if name, ok := name.(string); ok {
-			all = append(all, trial{fmt.Sprintf("take %q from claim %s", name, path), with(claims, path, slices.Delete(slices.Clone(list), i, i+1))})
+	seen := map[string]bool{}
+	for _, name := range list {
+		name, ok := name.(string)
+		if !ok || seen[name] {
+			continue
 		}
+		seen[name] = true
+		all = append(all, trial{fmt.Sprintf("take %q from claim %s", name, path), path, func() any {
+			return slices.DeleteFunc(slices.Clone(list), func(e any) bool { return e == any(name) })
+		}})
 	}
 	return all
 }
 
-// members is a claim as a list; false for what is none, and can't be one.
-func members(value any) ([]any, bool) {
+// fixed is a value that is there already.
+func fixed(value any) func() any { return func() any { return value } }
+
+// members is a claim as a list, a string as its words; false for what is none, and can't be one.
+func members(value any) (list []any, ok bool) {
 	switch v := value.(type) {
 	case nil:
 		return nil, true
 	case string:
-		return []any{v}, true
+		for _, word := range strings.Fields(v) {
+			list = append(list, word)
+		}
+		return list, true
 	case []any:
 		return v, true
 	}
@@ -247,7 +289,7 @@ func retyped(claims map[string]any, path string) []trial {
 	if err != nil {
 		return nil
 	}
-	return []trial{{fmt.Sprintf("make claim %s the list %s; it is %s", path, text, was), with(claims, path, list)}}
+	return []trial{{fmt.Sprintf("make claim %s the list %s; it is %s", path, text, was), path, fixed(list)}}
 }
 
 // nameOf is what an element of a list seems to be called.
@@ -275,109 +317,7 @@ func scoped(claims map[string]any, have, ask []string) trial {
 	if _, present := claims["scp"]; present && claims["scope"] == nil {
 		claim = "scp"
 	}
-	return trial{"get the scope " + strings.Join(missing, " "), with(claims, claim, strings.Join(all, " "))}
-}
-
-// What policies and matchers compare a claim with: claim_org == "x", claim_teams.contains("x"); claims.org == "x",
-// claims["org"] == "x", "x" in claims["teams"].
-var (
-	scalarText   = `("(?:[^"\\]|\\.)*"|true|false|-?[0-9]+)`
-	policyEquals = regexp.MustCompile(`claim_([^\s"\].=<>!)]+)"?\]?\s*==\s*` + scalarText)
-	policyHolds  = regexp.MustCompile(`claim(?:set)?_([^\s"\].=<>!)]+)"?\]?\s*\.\s*contains\s*\(\s*` + scalarText)
-	matchEquals  = regexp.MustCompile(`claims(?:\.([A-Za-z_]\w*)|\[["']([^"']+)["']\])\s*==\s*` + scalarText)
-	policyReads  = regexp.MustCompile(`\bclaim_(\w+)`)
-	matchReads   = regexp.MustCompile(`\bclaims(?:\.([A-Za-z_]\w*)|\[["']([^"']+)["']\])`)
-	matchHolds   = regexp.MustCompile(scalarText + `\s+in\s+claims(?:\.([A-Za-z_]\w*)|\[["']([^"']+)["']\])`)
-)
-
-// literal has one claim as a policy or a matcher compares it, or of another type.
-func (r *Rehearsal) literal(claims map[string]any) []trial {
-	var all []trial
-	set := func(claim, text string) {
-		if value, ok := scalar(text); ok && claims[claim] != value {
-			all = append(all, trial{fmt.Sprintf("set claim %s to %s", claim, text), with(claims, claim, value)})
-		}
-	}
-	hold := func(claim, text string) {
-		if name, err := strconv.Unquote(text); err == nil {
-			all = append(all, added(claims, claim, name)...)
-		}
-	}
-	if a := r.cfg.Authz; a != nil {
-		for _, text := range a.Policies {
-			for _, m := range policyEquals.FindAllStringSubmatch(text, -1) {
-				set(m[1], m[2])
-			}
-			for _, m := range policyHolds.FindAllStringSubmatch(text, -1) {
-				hold(m[1], m[2])
-			}
-			for _, m := range policyReads.FindAllStringSubmatch(text, -1) {
-				all = append(all, converted(claims, m[1])...)
-			}
-		}
-	}
-	if a := r.cfg.AWSSTS; a != nil {
-		for _, mapping := range a.RoleMappings {
-			for _, m := range matchEquals.FindAllStringSubmatch(mapping.Matcher, -1) {
-				set(cmp.Or(m[1], m[2]), m[3])
-			}
-			for _, m := range matchHolds.FindAllStringSubmatch(mapping.Matcher, -1) {
-				hold(cmp.Or(m[2], m[3]), m[1])
-			}
-			for _, m := range matchReads.FindAllStringSubmatch(mapping.Matcher, -1) {
-				all = append(all, converted(claims, cmp.Or(m[1], m[2]))...)
-			}
-		}
-	}
-	return all
-}
-
-// converted has one claim as the other types that its value could be of.
-func converted(claims map[string]any, claim string) []trial {
-	var values []any
-	was := "it is missing"
-	switch v := claims[claim].(type) {
-	case nil:
-		values = []any{true}
-	case bool:
-		values, was = []any{!v, strconv.FormatBool(v)}, fmt.Sprintf("it is %t", v)
-	case int64:
-		values, was = []any{strconv.FormatInt(v, 10)}, "it is a number"
-	case token.Number:
-		values, was = []any{string(v)}, "it is a number"
-	case string:
-		values, was = []any{[]any{v}}, "it is a string"
-		if value, ok := scalar(v); ok && value != v {
-			values = append(values, value)
-		}
-	case []any:
-		if len(v) != 1 {
-			return nil
-		}
-		values, was = []any{v[0]}, "it is a list"
-	}
-	var all []trial
-	for _, value := range values {
-		if text, err := json.Marshal(value); err == nil {
-			all = append(all, trial{fmt.Sprintf("make claim %s %s; %s", claim, text, was), with(claims, claim, value)})
-		}
-	}
-	return all
-}
-
-// scalar is a literal as a claim's value.
-func scalar(text string) (any, bool) {
-	switch text {
-	case "true":
-		return true, true
-	case "false":
-		return false, true
-	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return n, true
-	}
-	s, err := strconv.Unquote(text)
-	return s, err == nil
+	return trial{"get the scope " + strings.Join(missing, " "), claim, fixed(strings.Join(all, " "))}
 }
 
 // with is the claims with another value where token.Claim finds path; where it finds none, under path as a name.

@@ -1,6 +1,10 @@
 package gateway_test
 
 import (
+	"encoding/json"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -86,6 +90,31 @@ func TestOneStepAway(t *testing.T) {
 			`{"sub":"eve","teams":"blue"}`, call, gateway.OutcomeDenied,
 			[]string{`make claim teams ["blue"]; it is a string: allowed`},
 		},
+		"one of several": {
+			[]edit{policies(`permit(principal, action, resource) when { principal.claim_teams.containsAny(["eng", "ops"]) };`)},
+			`{"sub":"eve","teams":["hr"]}`, call, gateway.OutcomeDenied,
+			[]string{`add "eng" to claim teams: allowed`, `add "ops" to claim teams: allowed`},
+		},
+		"a claim is none of several": {
+			[]edit{policies(`permit(principal, action, resource) when { ["eng", "ops"].contains(principal.claim_dept) };`)},
+			`{"sub":"eve","dept":"hr"}`, call, gateway.OutcomeDenied,
+			[]string{`set claim dept to "eng": allowed`, `set claim dept to "ops": allowed`},
+		},
+		"a claim that a forbid reads is not there": {
+			[]edit{policies(`permit(principal, action, resource);`, `forbid(principal, action, resource) when { principal.claim_suspended };`)},
+			`{"sub":"eve"}`, call, gateway.OutcomeDenied,
+			[]string{`make claim suspended false; it is missing: allowed`},
+		},
+		"a claim is a number that should be true": {
+			[]edit{policies(`permit(principal, action, resource) when { principal has claim_mfa && principal.claim_mfa };`)},
+			`{"sub":"eve","mfa":1}`, call, gateway.OutcomeDenied,
+			[]string{`make claim mfa true; it is a number: allowed`},
+		},
+		"a group less in words": {
+			[]edit{policies(`permit(principal, action, resource);`, `forbid(principal in THVGroup::"contractors", action, resource);`)},
+			`{"sub":"eve","groups":"readers contractors"}`, call, gateway.OutcomeDenied,
+			[]string{`make claim groups ["readers contractors"]; it is a string: allowed`, `take "contractors" from claim groups: allowed`},
+		},
 		"a claim is a word that should be true": {
 			[]edit{policies(`permit(principal, action, resource) when { principal.claim_office };`)},
 			`{"sub":"eve","office":"true"}`, call, gateway.OutcomeDenied,
@@ -160,7 +189,76 @@ func TestTrialsAreBounded(t *testing.T) {
 	}
 	r := rehearse(t, newWorld(t, fake.Options{}), policies(text+`] };`))
 	e := explain(t, r, gateway.Question{Claims: []byte(`{"sub":"ann"}`), Message: []byte(callTool("x", "{}"))})
-	if n := len(e.Changes); n < 100 || n > 200 {
-		t.Errorf("%d changes", n)
+	if n := len(e.Changes); n < 900 || n > 1000 || e.Untried == 0 || n+e.Untried < 1001 {
+		t.Errorf("%d changes, %d left out", n, e.Untried)
+	}
+}
+
+// TestTheGroupsOfTheCallComeFirst: among more than are tried.
+func TestTheGroupsOfTheCallComeFirst(t *testing.T) {
+	var texts []string
+	for i := range 1500 {
+		n := strconv.Itoa(i)
+		texts = append(texts, `permit(principal in THVGroup::"g`+n+`", action == Action::"call_tool", resource == Tool::"t`+n+`");`)
+	}
+	r := rehearse(t, newWorld(t, fake.Options{}), policies(texts...))
+	e := explain(t, r, gateway.Question{Claims: []byte(`{"sub":"ann"}`), Message: []byte(callTool("t1400", "{}"))})
+	if len(e.Changes) != 1 || e.Changes[0].What != `add "g1400" to claim groups` || e.Untried < 400 {
+		t.Errorf("%+v, %d left out", e.Changes, e.Untried)
+	}
+}
+
+// TestManyNamesAreTriedOnce: what a question costs does not grow with the square of the names in its claims, of which
+// there are here as many as a token has room for.
+func TestManyNamesAreTriedOnce(t *testing.T) {
+	r := rehearse(t, newWorld(t, fake.Options{}))
+	for what, c := range map[string]struct {
+		name func(int) string
+		most uint64 // MiB that are allocated, in all; a few times what it takes
+	}{
+		"one name again and again": {func(int) string { return "a" }, 30},
+		"a few names":              {func(i int) string { return string(rune('a' + i%26)) }, 60},
+		"all of them different":    {func(i int) string { return strconv.FormatInt(int64(i), 36) }, 160},
+	} {
+		t.Run(what, func(t *testing.T) {
+			groups := make([]string, 2400)
+			for i := range groups {
+				groups[i] = c.name(i)
+			}
+			claims, err := json.Marshal(map[string]any{"sub": "ann", "groups": groups})
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := gateway.Question{Claims: claims}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			e := explain(t, r, q)
+			runtime.ReadMemStats(&after)
+			if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got > c.most || e.Outcome != gateway.OutcomeAllowed {
+				t.Errorf("%s with %d bytes of claims: %d MiB, want at most %d", e.Outcome, len(claims), got, c.most)
+			}
+		})
+	}
+	// A name that stands there twice is taken away twice.
+	r = rehearse(t, newWorld(t, fake.Options{}), policies(`permit(principal in THVGroup::"users", action, resource);`))
+	e := explain(t, r, gateway.Question{Claims: []byte(`{"sub":"ann","groups":["users","s3-readers","users"]}`), Message: []byte(callTool("x", "{}"))})
+	if len(e.Changes) == 0 || e.Changes[0].What != `take "users" from claim groups` || e.Changes[0].Outcome != gateway.OutcomeDenied {
+		t.Errorf("%+v", e.Changes)
+	}
+}
+
+// TestTrialsOfALargeMessageAreBounded: each trial reads the message, so that fewer are made of a large one.
+func TestTrialsOfALargeMessageAreBounded(t *testing.T) {
+	var groups []string
+	for i := range 190 {
+		groups = append(groups, `THVGroup::"group-`+strconv.Itoa(i)+`"`)
+	}
+	r := rehearse(t, newWorld(t, fake.Options{}), policies(`permit(principal, action, resource) when { principal in [`+strings.Join(groups, ",")+`] };`))
+	for size, want := range map[int][2]int{10: {190, 190}, 900_000: {3, 20}} {
+		call := callTool("x", `{"a":"`+strings.Repeat("x", size)+`"}`)
+		e := explain(t, r, gateway.Question{Claims: []byte(`{"sub":"ann"}`), Message: []byte(call)})
+		if n := len(e.Changes); n < want[0] || n > want[1] {
+			t.Errorf("%d bytes: %d changes, want %v", size, n, want)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/rolegate/rolegate/internal/audit"
 	"github.com/rolegate/rolegate/internal/fault"
@@ -113,18 +114,10 @@ func (g *Gateway) attempt(ctx context.Context, ev *audit.Event, header http.Head
 	}
 	target := g.remote
 	for hop := 0; ; hop++ {
-		step := ev.Span.Step(telemetry.StepBackend)
-		ev.Span.Inject(step, header)
-		resp, err := g.seal.RoundTrip(request(ctx, target, header, ev.HTTPMethod, ev.Call))
+		resp, err := g.exchange(ctx, ev, target, header)
 		if err != nil {
-			err = unreachable(ctx, err)
-			step.End(failure(err))
 			return nil, nil, err
 		}
-		step.Set(telemetry.AttrServer, target.Hostname())
-		step.Set(telemetry.AttrAWSRequest, resp.Header.Get("X-Amzn-Requestid"))
-		step.SetInt(telemetry.AttrHTTPStatus, resp.StatusCode)
-		step.End("")
 		if resp.StatusCode < 200 || resp.StatusCode > 599 {
 			_ = resp.Body.Close()
 			return nil, nil, fault.New(fault.BadUpstream, "the remote MCP server's answer makes no sense").Hint("status %d", resp.StatusCode)
@@ -141,6 +134,28 @@ func (g *Gateway) attempt(ctx context.Context, ev *audit.Event, header http.Head
 		_ = resp.Body.Close()
 		target = next
 	}
+}
+
+// exchange sends the call to a target and waits for the headers of the answer. The span and the metric of it end there.
+func (g *Gateway) exchange(ctx context.Context, ev *audit.Event, target *url.URL, header http.Header) (*http.Response, error) {
+	step := ev.Span.Step(telemetry.StepBackend)
+	ev.Span.Inject(step, header)
+	step.Set(telemetry.AttrServer, target.Hostname())
+	step.SetInt(telemetry.AttrServerPort, telemetry.Port(target))
+	ev.Sent = time.Now()
+	resp, err := g.seal.RoundTrip(request(ctx, target, header, ev.HTTPMethod, ev.Call))
+	seen := telemetry.Exchange{HTTPMethod: ev.HTTPMethod, Server: target, Duration: time.Since(ev.Sent)}
+	if err != nil {
+		err = unreachable(ctx, err)
+		seen.Kind = failure(err)
+	} else {
+		seen.Status = resp.StatusCode
+		step.Set(telemetry.AttrAWSRequest, resp.Header.Get("X-Amzn-Requestid"))
+		step.SetInt(telemetry.AttrHTTPStatus, resp.StatusCode)
+	}
+	step.End(seen.Failure())
+	g.Metrics.Exchanged(seen)
+	return resp, err
 }
 
 // request is one attempt at sending the call.

@@ -86,7 +86,7 @@ func New(cfg *config.Proxy, house *House, previous *Gateway) (*Gateway, config.P
 
 	chooser, problems := newChooser(cfg)
 	policies, more := newPolicies(cfg.Authz, cfg.Name)
-	if problems = append(problems, more...); len(problems) > 0 {
+	if problems = append(problems, more...).Errors(); len(problems) > 0 {
 		return nil, problems
 	}
 	g.chooser, g.policies, g.tools = chooser, policies, newToolbox(cfg.Tools)

@@ -1,7 +1,6 @@
 package gateway_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,25 +30,7 @@ type stand struct {
 	gate  *gateway.Gateway
 	house *gateway.House
 	url   string // of the MCP endpoint
-	log   *logBook
-}
-
-// logBook keeps what the gateway logs.
-type logBook struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (l *logBook) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(b)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
+	log   *fake.Log
 }
 
 // edit changes the documents before they are loaded.
@@ -105,7 +85,7 @@ func stage(t *testing.T, edits ...edit) *stand {
 
 func stageWith(t *testing.T, o fake.Options, edits ...edit) *stand {
 	t.Helper()
-	s := &stand{t: t, world: newWorld(t, o), log: &logBook{}}
+	s := &stand{t: t, world: newWorld(t, o), log: &fake.Log{}}
 	documents := s.world.Documents()
 	for _, e := range edits {
 		documents = e(s.world, documents)

@@ -94,10 +94,6 @@ func (r reader) member(object []byte, name string) (found json.RawMessage) {
 
 // read is what the reader makes of a message. What is no string is an empty one.
 func (r reader) read(message []byte) (saw reading) {
-	word := func(raw json.RawMessage) (s string) {
-		_ = json.Unmarshal(raw, &s)
-		return s
-	}
 	params := r.member(message, "params")
 	saw.method, saw.id = word(r.member(message, "method")), r.member(message, "id") != nil
 	saw.name, saw.uri = word(r.member(params, "name")), word(r.member(params, "uri"))
@@ -109,6 +105,12 @@ func (r reader) read(message []byte) (saw reading) {
 	return saw
 }
 
+// word is a JSON string; "" for what is none.
+func word(raw json.RawMessage) (s string) {
+	_ = json.Unmarshal(raw, &s)
+	return s
+}
+
 // structs is how most programs in Go read: names but for case, the last of equals, and members that are there twice
 // are merged.
 func structs(message []byte) reading {
@@ -117,15 +119,14 @@ func structs(message []byte) reading {
 		ID     json.RawMessage
 		Params struct {
 			Name, URI     string
-			Arguments     map[string]any
+			Arguments     map[string]json.RawMessage
 			Notifications struct{ ResourceSubscriptions []string }
 		}
 	}
 	_ = json.NewDecoder(bytes.NewReader(message)).Decode(&m) // of what is wrong in part, the rest is read
-	mode, text := m.Params.Arguments["mode"].(string)
-	if given, ok := m.Params.Arguments["mode"]; ok && !text {
-		raw, _ := json.Marshal(given)
-		mode = string(raw)
+	mode := word(m.Params.Arguments["mode"])
+	if mode == "" {
+		mode = string(m.Params.Arguments["mode"]) // of a number, as it is written
 	}
 	return reading{m.Method, m.Params.Name, m.Params.URI, mode, m.Params.Notifications.ResourceSubscriptions, m.ID != nil}
 }
@@ -239,6 +240,7 @@ func FuzzDecidedIsSent(f *testing.F) {
 	f.Add(rpc("tools/call", `{"name":"fine",`+meta+`}`), "2026-07-28", "tools/call", "fine", "")
 	f.Add(rpc("tools/call", `{"name":"ok","arguments":{"mode":"safe"},`+meta+`}`), "2026-07-28", "tools/call", "ok", "safe")
 	f.Add(rpc("tools/call", `{"name":"ok","arguments":{"mode":42.0},`+meta+`}`), "2026-07-28", "tools/call", "ok", "42")
+	f.Add(rpc("tools/call", `{"name":"ok","arguments":{"mode":1e999},`+meta+`}`), "2026-07-28", "tools/call", "ok", "1e999")
 	f.Add(rpc("tools/call", `{"name":"ok","arguments":{"mode":["x"],"other":"safe"},`+meta+`}`), "2026-07-28", "tools/call", "ok", "safe")
 	f.Add(rpc("tools/call", `{"name":"ok","arguments":{"mode":"safe"},`+meta+`}`), "2026-07-28", "tools/call", "ok", "unsafe")
 	f.Add(rpc("tools/call", `{"name":"ok",`+meta+`}`), "2026-07-28", "tools/call", "bad", "")

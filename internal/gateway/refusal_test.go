@@ -279,18 +279,11 @@ func TestARefusalThatStreamsIsPassedOnAtOnce(t *testing.T) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, "data: one\n\n")
 		_ = http.NewResponseController(w).Flush()
-		select {
-		case <-r.Context().Done():
-		case <-time.After(2 * time.Second):
-		}
+		<-r.Context().Done()
 	}))
-	began := time.Now()
 	resp := s.begin(t.Context(), http.DefaultClient, call{user: "ann", method: http.MethodGet})
 	if e := event(t, bufio.NewReader(resp.Body)); resp.StatusCode != http.StatusForbidden || e != "one" {
 		t.Errorf("%d %s", resp.StatusCode, e)
-	}
-	if d := time.Since(began); d > time.Second {
-		t.Errorf("it took %v", d)
 	}
 }
 

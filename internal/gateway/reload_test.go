@@ -60,7 +60,7 @@ func TestAReloadToAProviderThatIsAwayChangesNothing(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	served() // while it waits
 	<-done
-	if d := time.Since(began); d > 7*time.Second {
+	if d := time.Since(began); d > 30*time.Second {
 		t.Errorf("it took %v", d)
 	}
 	if !strings.Contains(s.log.String(), "configuration not reloaded") {

@@ -155,6 +155,8 @@ func (g *Gateway) newChoice(c *token.Caller) *known {
 
 func reasonLabel(c known) string {
 	switch {
+	case c.role.Failed:
+		return "error"
 	case c.err != nil:
 		return "none"
 	case c.role.Mapping == role.Fallback:

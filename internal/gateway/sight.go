@@ -59,12 +59,16 @@ func (g *Gateway) over(ev *audit.Event, r *http.Request) {
 	ending := telemetry.Ending{Status: ev.Status, Code: ev.RPCCode, ToolError: ev.IsError}
 	if f := fault.Of(ev.Err); f != nil {
 		ending.Kind, ending.Public = f.Kind.String(), f.Public
+		ending.Broken = f.Kind == fault.Aborted || f.Status() != ev.Status // of an answer that had begun
 	} else if ev.Flaw != nil {
 		ending.Kind, ending.Public = ev.Flaw.Kind.String(), ev.Flaw.Public
 	}
 	operation := telemetry.Operation{Ending: ending, HTTPMethod: ev.HTTPMethod, TLS: r.TLS != nil, Duration: ev.End.Sub(ev.Start)}
 	if c := ev.Call; c != nil {
 		operation.Method, operation.Listening = c.Method, ev.Stream && listening(c)
+	}
+	if !ev.Sent.IsZero() {
+		operation.Remote = ev.End.Sub(ev.Sent)
 	}
 	g.Metrics.Operated(operation)
 	if ev.Span != nil {

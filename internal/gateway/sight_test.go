@@ -28,7 +28,7 @@ type watched struct {
 	*stand
 	server *gateway.Server
 	book   *audit.Book
-	lines  *logBook
+	lines  *fake.Log
 
 	tokens  map[string]string // of users: one each
 	session string            // ann's
@@ -43,7 +43,7 @@ type watched struct {
 func watch(t *testing.T, edits ...edit) *watched {
 	t.Helper()
 	s, server, _ := serve(t, gateway.Settings{DrainTimeout: time.Second}, edits...)
-	w := &watched{stand: s, server: server, lines: &logBook{}, tokens: map[string]string{}}
+	w := &watched{stand: s, server: server, lines: &fake.Log{}, tokens: map[string]string{}}
 	book, err := audit.Open(audit.Options{Settings: config.Audit{Enabled: true, OnFull: config.OnFullBlock, QueueSize: 4096}, Stdout: w.lines})
 	if err != nil {
 		t.Fatal(err)

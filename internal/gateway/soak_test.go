@@ -146,7 +146,13 @@ func (s *watched) agree(records []audit.Record) {
 		"durations": {s.sums("rolegate_request_duration_seconds"), tally(func(r audit.Record) (string, int) { return "", one(!r.Stream) })},
 		"streams":   {s.sums("rolegate_stream_duration_seconds"), tally(func(r audit.Record) (string, int) { return "", one(r.Stream) })},
 		"HTTP": {s.sums("http_server_request_duration_seconds", "http_request_method", "http_response_status_code", "error_type"), tally(func(r audit.Record) (string, int) {
-			return fmt.Sprint(r.HTTPMethod, " ", r.Status, " ", failureOf(r)), one(r.Type != "sse_connection")
+			return fmt.Sprint(r.HTTPMethod, " ", r.Status, " ", httpFailureOf(r)), one(r.Type != "sse_connection")
+		})},
+		"HTTP to the remote": {s.sums("http_client_request_duration_seconds", "http_request_method"), tally(func(r audit.Record) (string, int) {
+			return r.HTTPMethod, one(r.AccessKeyID != "")
+		})},
+		"MCP to the remote": {s.sums("mcp_client_operation_duration_seconds", "mcp_method_name", "error_type"), tally(func(r audit.Record) (string, int) {
+			return r.Method + " " + failureOf(r), one(r.Method != "" && r.AccessKeyID != "")
 		})},
 		"MCP": {s.sums("mcp_server_operation_duration_seconds", "mcp_method_name", "error_type"), tally(func(r audit.Record) (string, int) {
 			return r.Method + " " + failureOf(r), one(r.Method != "")
@@ -159,6 +165,7 @@ func (s *watched) agree(records []audit.Record) {
 		})},
 		"audit":     {s.sums("rolegate_audit_records_total", "result"), map[string]int{"written": len(records), "dropped": 0, "failed": 0}},
 		"in flight": {s.sums("rolegate_requests_in_flight"), map[string]int{"": 0}},
+		"active":    {s.sums("http_server_active_requests"), map[string]int{"": 0}},
 		"open":      {s.sums("rolegate_open_streams"), map[string]int{"": 0}},
 	} {
 		if name == "verdicts" {
@@ -173,7 +180,19 @@ func (s *watched) agree(records []audit.Record) {
 	}
 }
 
-// failureOf is the error.type of a request, as its record tells of it.
+// httpFailureOf is the error.type of a request for HTTP: of 5xx, and of an answer that broke off.
+func httpFailureOf(r audit.Record) string {
+	broken := r.Decision != "allowed" && (r.Outcome == audit.Failure || r.Outcome == audit.Aborted)
+	switch {
+	case r.Status < 500 && !broken:
+		return ""
+	case r.Decision != "allowed":
+		return r.Decision
+	}
+	return strconv.Itoa(r.Status)
+}
+
+// failureOf is the error.type of a request for MCP, as its record tells of it.
 func failureOf(r audit.Record) string {
 	switch {
 	case r.Decision != "allowed":

@@ -31,6 +31,7 @@ type Choice struct {
 	Value   string       // what matched, as configured: the claim value or the matcher; "" for the fallback
 	Claim   ClaimState   // how the role claim was found
 	Errors  []MatchError // the matchers that failed on the way, in the order tried
+	Failed  bool         // the last of them ended the choice: its onError is deny
 }
 
 // MatchError is a matcher that could not be decided.
@@ -204,6 +205,7 @@ func (c *Chooser) run(claims map[string]any, steps []Step) (Choice, error) {
 		if verdict == Failed {
 			choice.Errors = append(choice.Errors, MatchError{Mapping: r.mapping, What: failure})
 			if r.deny {
+				choice.Failed = true
 				choice.Reason = fmt.Sprintf("mapping %d: matcher failed (%s) and onError is deny", r.mapping, failure)
 				return choice, refuse(choice.Reason)
 			}

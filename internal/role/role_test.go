@@ -155,7 +155,7 @@ func TestOnError(t *testing.T) {
 	if f := fault.Of(err); f == nil || f.Kind != fault.Denied || !strings.Contains(f.Hinted(), "mapping 1: matcher failed (type mismatch)") {
 		t.Fatalf("err = %v, want a fault.Denied that names mapping 1", err)
 	}
-	if got.RoleARN != "" || len(got.Errors) != 2 {
+	if got.RoleARN != "" || len(got.Errors) != 2 || !got.Failed {
 		t.Errorf("a refused caller got %+v", got)
 	}
 }

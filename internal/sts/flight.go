@@ -66,6 +66,15 @@ func (e *entry) idle(now time.Time) bool {
 	return e.asked && !e.lease.Load().live(now) && e.flight == nil && !now.Before(e.until)
 }
 
+// unrenewed says whether refreshes of the lease keep failing: the last one did, and the one before it, while somebody
+// uses the lease. A lease is used by the vault's lights until maxBackoff after the time when its next refresh was due:
+// whoever uses it would have had it refreshed.
+func (e *entry) unrenewed(now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failures > 1 && now.Before(time.Unix(0, e.due.Load()).Add(maxBackoff))
+}
+
 // dropPause is how long after a drop the next lease of the key is kept, whatever the remote says of it.
 const dropPause = 30 * time.Second
 

@@ -143,6 +143,7 @@ type Stats struct {
 	Entries    int           // keys remembered
 	Flights    int           // calls under way or queued
 	NextExpiry time.Duration // until the first of the live leases ends; 0 where there is none
+	Unrenewed  time.Duration // until the first of those ends which are in use and whose refresh keeps failing; 0 where there is none
 }
 
 // Stats counts. It walks over all entries.
@@ -150,13 +151,25 @@ func (v *Vault) Stats() Stats {
 	s := Stats{Entries: v.entries.Len(), Flights: int(v.flights.Load())}
 	now := time.Now()
 	for _, e := range v.entries.Values() {
-		if l := e.lease.Load(); l.live(now) {
-			if d := l.Expiry.Sub(now); s.NextExpiry == 0 || d < s.NextExpiry {
-				s.NextExpiry = d
-			}
+		l := e.lease.Load()
+		if !l.live(now) {
+			continue
+		}
+		left := l.Expiry.Sub(now)
+		s.NextExpiry = sooner(s.NextExpiry, left)
+		if e.unrenewed(now) {
+			s.Unrenewed = sooner(s.Unrenewed, left)
 		}
 	}
 	return s
+}
+
+// sooner is the lesser of the two; 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b < a {
+		return b
+	}
+	return a
 }
 
 // entry finds or makes the entry of a key.

@@ -17,11 +17,11 @@ func BenchmarkMetrics(b *testing.B) {
 	}{
 		{"Verified", func() { m.Verified("ok", true) }},
 		{"STSCached", func() { m.STSCached("hit") }},
-		{"Began", func() { m.Began()() }},
+		{"Began", func() { m.Began("POST", false)() }},
 		{"Answered", func() { m.Answered("allowed", "200", false, 12*time.Millisecond) }},
 		{"PolicyDecided", func() { m.PolicyDecided("allow", 7*time.Microsecond) }},
 		{"Request", func() {
-			ended := m.Began()
+			ended := m.Began("POST", false)
 			m.Verified("ok", true)
 			m.PolicyDecided("allow", 7*time.Microsecond)
 			m.STSCached("hit")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/config"
+	"github.com/rolegate/rolegate/internal/fake"
 	"github.com/rolegate/rolegate/internal/fake/stage"
 	"github.com/rolegate/rolegate/internal/telemetry"
 )
@@ -67,7 +68,7 @@ func TestWhatTheEnvironmentMeansIsNotGuessed(t *testing.T) {
 			for name, value := range c.env {
 				t.Setenv(name, value)
 			}
-			log := &logBuffer{}
+			log := &fake.Log{}
 			p, err := telemetry.Open(t.Context(), telemetry.Options{Proxy: "aws", Config: c.config, Log: slog.New(slog.NewJSONHandler(log, nil))})
 			switch {
 			case c.wrong == "" && err != nil:
@@ -77,7 +78,7 @@ func TestWhatTheEnvironmentMeansIsNotGuessed(t *testing.T) {
 			case c.wrong != "" && !strings.Contains(err.Error(), c.wrong+" ") && !strings.Contains(err.Error(), c.wrong+":") && !strings.Contains(err.Error(), c.wrong+","):
 				t.Errorf("%v, which does not name %s", err, c.wrong)
 			}
-			if said := log.text.String(); err != nil && strings.Contains(err.Error(), "hidden") || strings.Contains(said, "hidden") && c.config == nil {
+			if said := log.String(); err != nil && strings.Contains(err.Error(), "hidden") || strings.Contains(said, "hidden") && c.config == nil {
 				t.Errorf("a value is repeated: %v %s", err, said)
 			}
 		})
@@ -90,10 +91,10 @@ func TestTheLibrariesComplainInTheLog(t *testing.T) {
 	r := newReceiver(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "hidden")
 	written := standardError(t, func() {
-		log := &logBuffer{}
+		log := &fake.Log{}
 		p := open(t, telemetry.Options{Config: everything(r.URL), Log: slog.New(slog.NewJSONHandler(log, nil))})
 		end(t, p)
-		if said := log.messages(t); !slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, ": OpenTelemetry") }) {
+		if said := messages(t, log); !slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, ": OpenTelemetry") }) {
 			t.Errorf("nothing is said: %q", said)
 		}
 	})

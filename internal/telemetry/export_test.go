@@ -1,7 +1,6 @@
 package telemetry_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/rolegate/rolegate/config"
+	"github.com/rolegate/rolegate/internal/fake"
 	"github.com/rolegate/rolegate/internal/telemetry"
 )
 
@@ -198,23 +197,10 @@ func TestPrometheusCanBeSwitchedOff(t *testing.T) {
 	}
 }
 
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) messages(t *testing.T) (all []string) {
+// messages are those of a log, each with its signal.
+func messages(t *testing.T, log *fake.Log) (all []string) {
 	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for line := range strings.Lines(b.text.String()) {
+	for line := range strings.Lines(log.String()) {
 		var record struct{ Msg, Signal string }
 		if err := json.Unmarshal([]byte(line), &record); err != nil {
 			t.Fatal(err)
@@ -231,7 +217,7 @@ func TestAnOutageIsToldOnce(t *testing.T) {
 	r := newReceiver(t)
 	o := everything(r.URL)
 	o.Export.Metrics, o.Export.Audit = false, false
-	log := &logBuffer{}
+	log := &fake.Log{}
 	p := open(t, telemetry.Options{Config: o, Log: slog.New(slog.NewJSONHandler(log, nil))})
 	send := func(status int) {
 		r.mu.Lock()
@@ -239,7 +225,7 @@ func TestAnOutageIsToldOnce(t *testing.T) {
 		before := len(r.requests)
 		r.mu.Unlock()
 		p.Tracing.Begin(time.Now(), telemetry.Remote{}).End(time.Now(), telemetry.Request{Method: "ping"}, telemetry.Ending{})
-		for range 500 {
+		for range 10_000 {
 			time.Sleep(2 * time.Millisecond)
 			r.mu.Lock()
 			came := len(r.requests)
@@ -255,7 +241,7 @@ func TestAnOutageIsToldOnce(t *testing.T) {
 	}
 	end(t, p)
 	want := []string{"traces: telemetry can't be exported", "traces: telemetry is exported again", "traces: telemetry can't be exported"}
-	if got := log.messages(t); !slices.Equal(got, want) {
+	if got := messages(t, log); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

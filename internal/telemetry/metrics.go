@@ -35,8 +35,10 @@ type Metrics struct {
 	duration      metric.Float64Histogram
 	streams       metric.Float64Histogram
 	http          *histogram[httpKey]
+	httpClient    *histogram[exchangeKey]
 	mcp           *histogram[mcpKey]
-	inFlight      atomic.Int64
+	mcpClient     *histogram[mcpKey]
+	inFlight      series[activeKey, active]
 	openStreams   atomic.Int64
 	verifications *counter
 	refreshes     *counter
@@ -54,9 +56,9 @@ type Metrics struct {
 	reloads       *counter
 	config        atomic.Pointer[metric.MeasurementOption]
 
-	ended, closed func() // of inFlight and openStreams: made once
-	mu            sync.Mutex
-	broken        error // the first instrument that could not be made
+	closed func() // of openStreams: made once
+	mu     sync.Mutex
+	broken error // the first instrument that could not be made
 }
 
 // NewMetrics makes the instruments, read by Prometheus alone; version and commit go into the build information.
@@ -78,12 +80,10 @@ func newMetrics(version, commit string, from *resource.Resource, readers ...sdk.
 	}
 	m.provider = sdk.NewMeterProvider(options...)
 	m.meter = m.provider.Meter(scope, metric.WithInstrumentationVersion(version))
-	m.ended = func() { m.inFlight.Add(-1) }
 	m.closed = func() { m.openStreams.Add(-1) }
 	m.counters()
 	m.histograms()
-	m.level(MetricInFlight, "Requests being served, streams included.", &m.inFlight)
-	m.level(MetricOpenStreams, "Server-sent event streams open.", &m.openStreams)
+	m.levels()
 	m.info(version, commit)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m, m.broken
@@ -114,7 +114,22 @@ func (m *Metrics) histograms() {
 	m.policyTime = m.histogram(MetricPolicyDuration, "Time of a policy decision.", prometheus.ExponentialBuckets(0.000001, 4, 10))
 	m.stsDuration = m.histogram(MetricSTSCallDuration, "Duration of calls to STS, retries included.", prometheus.ExponentialBuckets(0.005, 2, 12))
 	m.http = newHistogram(httpKey.attributes, m.histogram(MetricHTTPDuration, "Duration of HTTP server requests.", httpBuckets))
+	m.httpClient = newHistogram(exchangeKey.attributes, m.histogram(MetricHTTPClientDuration, "Duration of HTTP client requests to the remote, until the headers of the answer are there.", httpBuckets))
 	m.mcp = newHistogram(mcpKey.attributes, m.histogram(MetricMCPDuration, "Duration of MCP requests and notifications, as the receiver sees it.", mcpBuckets))
+	m.mcpClient = newHistogram(mcpKey.attributes, m.histogram(MetricMCPClientDuration, "Duration of MCP requests and notifications that went to the remote, from when they left to the end of the answer.", mcpBuckets))
+}
+
+func (m *Metrics) levels() {
+	m.inFlight = series[activeKey, active]{attributes: activeKey.attributes, fresh: newActive}
+	m.level(MetricInFlight, "Requests being served, streams included.", func(o metric.Int64Observer) {
+		n := int64(0)
+		m.inFlight.each(func(a *active) { n += a.n.Load() })
+		o.Observe(n)
+	})
+	m.level(MetricHTTPActive, "Number of active HTTP server requests.", func(o metric.Int64Observer) {
+		m.inFlight.each(func(a *active) { o.Observe(a.n.Load(), a.option) })
+	})
+	m.level(MetricOpenStreams, "Server-sent event streams open.", func(o metric.Int64Observer) { o.Observe(m.openStreams.Load()) })
 }
 
 // info makes the metrics that say what this is; they are always 1.
@@ -148,11 +163,11 @@ func (m *Metrics) histogram(metricName, help string, buckets []float64) metric.F
 }
 
 // level is a number that goes up and down.
-func (m *Metrics) level(metricName, help string, n *atomic.Int64) {
+func (m *Metrics) level(metricName, help string, observe func(metric.Int64Observer)) {
 	name, unit := instrument(metricName)
 	_, err := m.meter.Int64ObservableUpDownCounter(name, metric.WithDescription(help), metric.WithUnit(unit),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(n.Load())
+			observe(o)
 			return nil
 		}))
 	m.note(err)
@@ -201,18 +216,27 @@ func (m *Metrics) Configured(proxy, hash string) {
 type AuditFigures struct {
 	Queued                   int    // records that wait to be written
 	Written, Failed, Dropped uint64 // since the start
+	Retried                  uint64 // attempts at writing that failed
 }
 
-// WatchAudit counts audit records by what became of them; read is asked when the metrics are collected.
+// WatchAudit counts audit records by what became of them, and the attempts at writing them that failed; read is asked
+// when the metrics are collected.
 func (m *Metrics) WatchAudit(read func() AuditFigures) {
 	written, failed, dropped := labelledResult("written"), labelledResult("failed"), labelledResult("dropped")
 	name, unit := instrument(MetricAuditRecords)
-	_, err := m.meter.Int64ObservableCounter(name, metric.WithDescription("Audit records, by what became of them: written, failed (an attempt at writing that failed; the file is tried again) or dropped (the queue was full)."),
+	_, err := m.meter.Int64ObservableCounter(name, metric.WithDescription("Audit records, by what became of them: written, or dropped (the queue was full, or the end came); and among both those that a collector did not take (failed)."),
 		metric.WithUnit(unit), metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			f := read()
 			o.Observe(int64(f.Written), written)
 			o.Observe(int64(f.Failed), failed)
 			o.Observe(int64(f.Dropped), dropped)
+			return nil
+		}))
+	m.note(err)
+	name, unit = instrument(MetricAuditWriteFailures)
+	_, err = m.meter.Int64ObservableCounter(name, metric.WithDescription("Attempts at writing audit records that failed. They are tried again: nothing is lost while the queue has room."),
+		metric.WithUnit(unit), metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(read().Retried))
 			return nil
 		}))
 	m.note(err)
@@ -223,10 +247,11 @@ func labelledResult(result string) metric.MeasurementOption {
 	return metric.WithAttributes(attribute.String("result", result))
 }
 
-// Began counts a request in; the function it returns counts it out.
-func (m *Metrics) Began() (ended func()) {
-	m.inFlight.Add(1)
-	return m.ended
+// Began counts a request in, by its HTTP method and whether it came over TLS; the function it returns counts it out.
+func (m *Metrics) Began(httpMethod string, tls bool) (ended func()) {
+	a := m.inFlight.of(activeKey{oneOf(httpMethod), tls})
+	a.n.Add(1)
+	return a.ended
 }
 
 // Answered counts a request by its decision ("allowed" or the kind of the refusal) and its HTTP status. The duration of
@@ -258,8 +283,8 @@ func (m *Metrics) Refreshed(err error) { m.refreshes.add(1, result(err)) }
 // Reloaded counts a reload of the configuration.
 func (m *Metrics) Reloaded(err error) { m.reloads.add(1, result(err)) }
 
-// RoleChosen counts a choice: the role's ARN, why (mapping, fallback, none), the role claim's state ("" where nothing
-// reads it).
+// RoleChosen counts a choice: the role's ARN, why (mapping, fallback, none, or error where a matcher failed whose onError
+// is deny), the role claim's state ("" where nothing reads it).
 func (m *Metrics) RoleChosen(role, reason, claim string) {
 	m.roles.add(1, role, reason)
 	if claim != "" {

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"math"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"regexp"
 	"strconv"
@@ -26,13 +27,14 @@ func scrape(m *telemetry.Metrics) string {
 
 // used has something in every metric.
 func used(m *telemetry.Metrics) {
-	m.Began()
+	m.Began("POST", false)
 	m.StreamOpened()
 	m.Answered("allowed", "200", false, time.Millisecond)
 	m.Answered("unauthenticated", "401", false, time.Millisecond)
 	m.Answered("allowed", "200", true, time.Hour)
 	m.Ended("success")
-	m.Operated(telemetry.Operation{HTTPMethod: "POST", TLS: true, Method: "tools/call", Duration: time.Millisecond, Ending: telemetry.Ending{Status: 200, ToolError: true}})
+	m.Operated(telemetry.Operation{HTTPMethod: "POST", TLS: true, Method: "tools/call", Duration: time.Second, Remote: time.Millisecond, Ending: telemetry.Ending{Status: 200, ToolError: true}})
+	m.Exchanged(telemetry.Exchange{HTTPMethod: "POST", Server: &url.URL{Scheme: "https", Host: "aws-mcp.us-east-1.api.aws", Path: "/mcp"}, Status: 200, Duration: time.Millisecond})
 	m.Verified("ok", true)
 	m.Refreshed(nil)
 	m.Refreshed(errors.New("away"))
@@ -47,10 +49,10 @@ func used(m *telemetry.Metrics) {
 	m.SessionRefused()
 	m.Configured("aws", "0123")
 	m.WatchAudit(func() telemetry.AuditFigures {
-		return telemetry.AuditFigures{Queued: 1, Written: 2, Failed: 3, Dropped: 4}
+		return telemetry.AuditFigures{Queued: 1, Written: 2, Failed: 3, Dropped: 4, Retried: 5}
 	})
 	for _, name := range []string{
-		telemetry.MetricKeySetAge, telemetry.MetricKeySetKeys, telemetry.MetricSTSEntries, telemetry.MetricSTSFlights, telemetry.MetricSTSNextExpiry,
+		telemetry.MetricKeySetAge, telemetry.MetricKeySetKeys, telemetry.MetricSTSEntries, telemetry.MetricSTSFlights, telemetry.MetricSTSNextExpiry, telemetry.MetricSTSUnrenewed,
 	} {
 		m.Gauge(name, "A gauge.", func() float64 { return 1 })
 	}
@@ -127,17 +129,22 @@ func TestWhatIsServed(t *testing.T) {
 		`rolegate_list_items_hidden_total{method="tools/list"} 3`,
 		`rolegate_sessions_refused_total 1`,
 		`rolegate_audit_records_total{result="dropped"} 4`,
+		`rolegate_audit_records_total{result="failed"} 3`,
+		`rolegate_audit_write_failures_total 5`,
 		`rolegate_audit_queue_length 1`,
 		`rolegate_config_info{hash="0123",proxy="aws"} 1`,
-		`http_server_request_duration_seconds_count{error_type="tool_error",http_request_method="POST",http_response_status_code="200",url_scheme="https"} 1`,
-		`mcp_server_operation_duration_seconds_count{error_type="tool_error",mcp_method_name="tools/call",network_transport="tcp"} 1`,
+		`http_server_request_duration_seconds_count{http_request_method="POST",http_response_status_code="200",url_scheme="https"} 1`,
+		`http_server_active_requests{http_request_method="POST",url_scheme="http"} 1`,
+		`http_client_request_duration_seconds_sum{http_request_method="POST",http_response_status_code="200",server_address="aws-mcp.us-east-1.api.aws",server_port="443"} 0.001`,
+		`mcp_server_operation_duration_seconds_sum{error_type="tool_error",mcp_method_name="tools/call",network_transport="tcp"} 1`,
+		`mcp_client_operation_duration_seconds_sum{error_type="tool_error",mcp_method_name="tools/call",network_transport="tcp"} 0.001`,
 	} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("no line %s", line)
 		}
 	}
 	m.Configured("aws", "4567")
-	m.Began()()
+	m.Began("POST", false)()
 	if text = scrape(m); strings.Contains(text, `hash="0123"`) || !strings.Contains(text, `hash="4567"`) {
 		t.Error("the configuration is still the old one")
 	}
@@ -173,11 +180,13 @@ func TestLabelsOfClientsAreBounded(t *testing.T) {
 	m := telemetry.NewMetrics("v1", "abc")
 	for i := range 3000 {
 		m.Operated(telemetry.Operation{HTTPMethod: "M" + strconv.Itoa(i), Method: "made/up" + strconv.Itoa(i), Ending: telemetry.Ending{Status: 200, Code: int64(i + 1)}})
+		m.Began("M"+strconv.Itoa(i), false)
 		m.PolicyFailed("policies["+strconv.Itoa(i)+"]", "permit")
 	}
 	text := scrape(m)
 	for _, line := range []string{
-		`http_server_request_duration_seconds_count{error_type="_OTHER",http_request_method="_OTHER",http_response_status_code="200",url_scheme="http"} 3000`,
+		`http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="200",url_scheme="http"} 3000`,
+		`http_server_active_requests{http_request_method="_OTHER",url_scheme="http"} 3000`,
 		`mcp_server_operation_duration_seconds_count{error_type="_OTHER",mcp_method_name="_OTHER",network_transport="tcp",rpc_response_status_code="_OTHER"} 3000`,
 		`rolegate_policy_errors_total{otel_metric_overflow="true"} 2000`,
 	} {
@@ -206,12 +215,67 @@ func TestWhatFailed(t *testing.T) {
 	} {
 		m := telemetry.NewMetrics("v1", "abc")
 		m.Operated(telemetry.Operation{HTTPMethod: "POST", Method: "ping", Ending: c.ending})
-		got := ""
-		if found := regexp.MustCompile(`mcp_server_operation_duration_seconds_count\{error_type="([^"]*)"`).FindStringSubmatch(scrape(m)); found != nil {
-			got = found[1]
-		}
-		if got != c.want {
+		if got := errorType(m, telemetry.MetricMCPDuration); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.ending, got, c.want)
+		}
+	}
+}
+
+// TestWhatFailedOverHTTP: what a client did wrong, and what an answer of 200 says within, are no errors of an HTTP server.
+func TestWhatFailedOverHTTP(t *testing.T) {
+	for _, c := range []struct {
+		ending telemetry.Ending
+		want   string
+	}{
+		{telemetry.Ending{Status: 200}, ``},
+		{telemetry.Ending{Status: 200, ToolError: true}, ``},
+		{telemetry.Ending{Status: 200, Code: -32601}, ``},
+		{telemetry.Ending{Status: 401, Kind: "unauthenticated", Code: -32001}, ``},
+		{telemetry.Ending{Status: 403, Kind: "denied", Code: -32003}, ``},
+		{telemetry.Ending{Status: 404}, ``},
+		{telemetry.Ending{Status: 200, Kind: "bad_upstream"}, ``}, // passed on whole, and without a response
+		{telemetry.Ending{Status: 200, Kind: "bad_upstream", Broken: true}, `bad_upstream`},
+		{telemetry.Ending{Status: 499, Kind: "aborted", Broken: true}, `aborted`},
+		{telemetry.Ending{Status: 502}, `502`},
+		{telemetry.Ending{Status: 503, Kind: "unavailable", Code: -32000}, `unavailable`},
+	} {
+		m := telemetry.NewMetrics("v1", "abc")
+		m.Operated(telemetry.Operation{HTTPMethod: "POST", Method: "ping", Ending: c.ending})
+		if got := errorType(m, telemetry.MetricHTTPDuration); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.ending, got, c.want)
+		}
+	}
+}
+
+// errorType is the error.type of the one series of a histogram.
+func errorType(m *telemetry.Metrics, metric string) string {
+	if found := regexp.MustCompile(metric + `_count\{error_type="([^"]*)"`).FindStringSubmatch(scrape(m)); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// TestExchanges: each attempt has what HTTP's conventions ask of clients, and nothing that is a caller's.
+func TestExchanges(t *testing.T) {
+	for _, c := range []struct {
+		server       string
+		status       int
+		kind, labels string
+	}{
+		{"https://aws-mcp.us-east-1.api.aws/mcp", 200, "", `http_request_method="GET",http_response_status_code="200",server_address="aws-mcp.us-east-1.api.aws",server_port="443"`},
+		{"http://127.0.0.1/mcp", 202, "", `http_request_method="GET",http_response_status_code="202",server_address="127.0.0.1",server_port="80"`},
+		{"https://[::1]:8443/mcp?x=1", 403, "", `error_type="403",http_request_method="GET",http_response_status_code="403",server_address="::1",server_port="8443"`},
+		{"https://h", 503, "", `error_type="503",http_request_method="GET",http_response_status_code="503",server_address="h",server_port="443"`},
+		{"https://h", 0, "upstream_timeout", `error_type="upstream_timeout",http_request_method="GET",server_address="h",server_port="443"`},
+	} {
+		m := telemetry.NewMetrics("v1", "abc")
+		server, err := url.Parse(c.server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Exchanged(telemetry.Exchange{HTTPMethod: "GET", Server: server, Status: c.status, Kind: c.kind, Duration: time.Second})
+		if line := telemetry.MetricHTTPClientDuration + "_sum{" + c.labels + "} 1\n"; !strings.Contains(scrape(m), line) {
+			t.Errorf("no line %s", line)
 		}
 	}
 }
@@ -237,7 +301,7 @@ func TestCountingIsExact(t *testing.T) {
 		wg.Go(func() {
 			for i := range 1000 {
 				m.Answered("allowed", strconv.Itoa(200+i%20), false, time.Millisecond)
-				m.Began()()
+				m.Began("POST", false)()
 				if w == 0 && i%100 == 0 {
 					scrape(m)
 				}
@@ -257,9 +321,9 @@ func TestCountingIsExact(t *testing.T) {
 }
 
 func TestCountingAllocatesNothing(t *testing.T) {
-	m := telemetry.NewMetrics("v1", "abc")
+	m, remote := telemetry.NewMetrics("v1", "abc"), &url.URL{Scheme: "https", Host: "aws-mcp.us-east-1.api.aws"}
 	for name, count := range map[string]func(){
-		"Began":         func() { m.Began()() },
+		"Began":         func() { m.Began("POST", false)() },
 		"StreamOpened":  func() { m.StreamOpened()() },
 		"Answered":      func() { m.Answered("allowed", "200", false, time.Millisecond) },
 		"Verified":      func() { m.Verified("ok", true) },
@@ -268,8 +332,9 @@ func TestCountingAllocatesNothing(t *testing.T) {
 		"STSCached":     func() { m.STSCached("hit") },
 		"ItemsHidden":   func() { m.ItemsHidden("tools/list", 2) },
 		"Operated": func() {
-			m.Operated(telemetry.Operation{HTTPMethod: "POST", Method: "tools/call", Ending: telemetry.Ending{Status: 200}})
+			m.Operated(telemetry.Operation{HTTPMethod: "POST", Method: "tools/call", Remote: time.Second, Ending: telemetry.Ending{Status: 200}})
 		},
+		"Exchanged": func() { m.Exchanged(telemetry.Exchange{HTTPMethod: "POST", Server: remote, Status: 200}) },
 	} {
 		if n := testing.AllocsPerRun(100, count); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)

@@ -31,16 +31,21 @@ const (
 	MetricSTSEntries         = "rolegate_sts_cache_entries"
 	MetricSTSFlights         = "rolegate_sts_flights"
 	MetricSTSNextExpiry      = "rolegate_sts_next_expiry_seconds"
+	MetricSTSUnrenewed       = "rolegate_sts_unrenewed_expiry_seconds"
 	MetricSessionsRefused    = "rolegate_sessions_refused_total"
 	MetricAuditRecords       = "rolegate_audit_records_total"
 	MetricAuditQueue         = "rolegate_audit_queue_length"
+	MetricAuditWriteFailures = "rolegate_audit_write_failures_total"
 
 	// RefreshFailed is the event of MetricSTSCache that credentials which are still good could not be refreshed.
 	RefreshFailed = "refresh_failed"
 
 	// Of OpenTelemetry's semantic conventions for HTTP and for MCP.
-	MetricHTTPDuration = "http_server_request_duration_seconds"
-	MetricMCPDuration  = "mcp_server_operation_duration_seconds"
+	MetricHTTPDuration       = "http_server_request_duration_seconds"
+	MetricHTTPActive         = "http_server_active_requests"
+	MetricHTTPClientDuration = "http_client_request_duration_seconds"
+	MetricMCPDuration        = "mcp_server_operation_duration_seconds"
+	MetricMCPClientDuration  = "mcp_client_operation_duration_seconds"
 )
 
 // instrument is what OpenTelemetry calls a metric, and its unit: rolegate_sts_calls_total is rolegate.sts_calls, and
@@ -50,8 +55,14 @@ func instrument(metric string) (name, unit string) {
 	switch metric {
 	case MetricHTTPDuration:
 		return "http.server.request.duration", "s"
+	case MetricHTTPActive:
+		return "http.server.active_requests", "{request}"
+	case MetricHTTPClientDuration:
+		return "http.client.request.duration", "s"
 	case MetricMCPDuration:
 		return "mcp.server.operation.duration", "s"
+	case MetricMCPClientDuration:
+		return "mcp.client.operation.duration", "s"
 	}
 	name = strings.Replace(strings.TrimSuffix(metric, "_total"), "rolegate_", "rolegate.", 1)
 	if bare, ok := strings.CutSuffix(name, "_seconds"); ok {
@@ -91,6 +102,7 @@ const (
 const (
 	AttrHTTPStatus = "http.response.status_code" // of the backend's answer
 	AttrServer     = "server.address"            // the backend's host
+	AttrServerPort = "server.port"               // the backend's port
 	AttrAWSRequest = "aws.request_id"            // of the backend's answer; at sts, of the call of STS, which all who joined its flight share
 	AttrSource     = "rolegate.sts.source"       // hit, miss, joined or refused
 	AttrRole       = "rolegate.role"             // ARN of the role chosen

@@ -112,6 +112,19 @@ func (c *counter) observe(_ context.Context, o metric.Int64Observer) error {
 	return nil
 }
 
+// active is how much of a series goes on at the moment.
+type active struct {
+	n      atomic.Int64
+	option metric.MeasurementOption
+	ended  func() // made once
+}
+
+func newActive(o metric.MeasurementOption) *active {
+	a := &active{option: o}
+	a.ended = func() { a.n.Add(-1) }
+	return a
+}
+
 // histogram is a histogram by key.
 type histogram[K comparable] struct {
 	series[K, point]

@@ -201,6 +201,9 @@ func (s *Span) End(at time.Time, r Request, e Ending) {
 		attrs = append(attrs, attribute.String(attrRPCStatus, strconv.FormatInt(e.Code, 10)))
 	}
 	failure := e.failure()
+	if r.Method == "" {
+		failure = e.httpFailure() // a span of HTTP alone
+	}
 	span.SetAttributes(failed(attrs, failure)...)
 	if failure != "" {
 		span.SetStatus(codes.Error, clip(e.Public))

@@ -194,6 +194,9 @@ func TestAStrangersTraceIsNotBelieved(t *testing.T) {
 				return
 			}
 			span := r.span(t, "POST")
+			if span.Status.GetCode() != tracepb.Status_STATUS_CODE_UNSET || attributes(span.Attributes)["error.type"] != "" {
+				t.Errorf("a refusal over HTTP is an error of the server's: %v", span)
+			}
 			if len(span.ParentSpanId) > 0 || len(span.Links) != 1 || hex.EncodeToString(span.Links[0].TraceId) != trace1 || span.Links[0].TraceState != "" {
 				t.Errorf("parent %x, links %v", span.ParentSpanId, span.Links)
 			}
