@@ -230,15 +230,16 @@ func nearest(got string, names []string) string {
 		if strings.EqualFold(got, name) {
 			return name
 		}
-		if d := distance(got, name); d < least && d*3 <= len(name) {
+		if d := Distance(got, name); d < least && d*3 <= len(name) {
 			best, least = name, d
 		}
 	}
 	return best
 }
 
-// distance counts the insertions, deletions and replacements between two short words (Levenshtein).
-func distance(a, b string) int {
+// Distance counts the insertions, deletions and replacements between two words (Levenshtein): what was written, and one
+// that may have been meant. Of what has more than 64 bytes it gives the length.
+func Distance(a, b string) int {
 	if len(a) > 64 {
 		return len(a)
 	}

@@ -218,7 +218,7 @@ func TestManyNamesAreTriedOnce(t *testing.T) {
 	}{
 		"one name again and again": {func(int) string { return "a" }, 30},
 		"a few names":              {func(i int) string { return string(rune('a' + i%26)) }, 60},
-		"all of them different":    {func(i int) string { return strconv.FormatInt(int64(i), 36) }, 160},
+		"all of them different":    {func(i int) string { return strconv.FormatInt(int64(i), 36) }, 300},
 	} {
 		t.Run(what, func(t *testing.T) {
 			groups := make([]string, 2400)

@@ -13,6 +13,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
+	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/fault"
 )
 
@@ -184,7 +185,7 @@ func misspelt(name string) string {
 	case name == "id" || name == "scopes":
 	case folded == "id":
 		return "id"
-	case distance(folded, "scopes") <= 1:
+	case config.Distance(folded, "scopes") <= 1:
 		return "scopes"
 	}
 	return ""

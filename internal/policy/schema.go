@@ -10,6 +10,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
+	"github.com/rolegate/rolegate/config"
 	"github.com/rolegate/rolegate/internal/mcp"
 )
 
@@ -261,12 +262,12 @@ func near(method string) string {
 		return ""
 	}
 	for _, known := range slices.Sorted(maps.Keys(decidedAs)) {
-		if distance(strings.ToLower(method), known) <= 2 {
+		if config.Distance(strings.ToLower(method), known) <= 2 {
 			return decidedAs[known]
 		}
 	}
 	for _, known := range slices.Sorted(maps.Keys(free)) {
-		if strings.Contains(known, "/") && distance(strings.ToLower(method), strings.ToLower(known)) <= 2 {
+		if strings.Contains(known, "/") && config.Distance(strings.ToLower(method), strings.ToLower(known)) <= 2 {
 			return known
 		}
 	}
@@ -341,14 +342,14 @@ func didYouMean(word string, known map[string]bool, prefixes ...string) string {
 	words := slices.Sorted(maps.Keys(known))
 	best, least := "", len(word)/3+2
 	for _, w := range words {
-		if d := distance(strings.ToLower(word), strings.ToLower(w)); d < least {
+		if d := config.Distance(strings.ToLower(word), strings.ToLower(w)); d < least {
 			best, least = w, d
 		}
 	}
 	for _, prefix := range prefixes {
 		for n := len(prefix) - 1; n < min(len(prefix)+2, len(word)); n++ {
 			head, rest := word[:n], word[n:]
-			d := distance(strings.ToLower(head), prefix)
+			d := config.Distance(strings.ToLower(head), prefix)
 			if d < min(least, 3) || d == least && strings.HasPrefix(best, prefix) && strings.HasSuffix(head, "_") {
 				best, least = prefix+rest, d
 			}
@@ -361,25 +362,4 @@ func didYouMean(word string, known map[string]bool, prefixes ...string) string {
 		words = append(words, prefix+"<name>")
 	}
 	return "write one of: " + strings.Join(words, ", ")
-}
-
-// distance is how many letters must be inserted, removed or replaced to make b of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
