@@ -72,7 +72,7 @@ type Book struct {
 	queued  int           // records that wait or are being written
 	bytes   int           // of them
 	missing int64         // records of the current stretch of dropped ones
-	since   time.Time     // when the first of them was
+	since   time.Time     // when the request of the earliest of them began
 	room    chan struct{} // closed when there is room; nil where nobody waits for it
 	waiters int           // for room
 	warned  time.Time     // when the log was last told of dropped records
@@ -250,7 +250,7 @@ func (b *Book) add(r *Record, line []byte) {
 
 // miss counts a record that is dropped.
 func (b *Book) miss(at time.Time) {
-	if b.missing == 0 {
+	if b.missing == 0 || at.Before(b.since) {
 		b.since = at
 	}
 	b.missing++

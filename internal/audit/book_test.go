@@ -200,11 +200,13 @@ func TestDropIsAnnouncedAtTheEnd(t *testing.T) {
 			write(b, fmt.Sprint(i))
 		}
 		time.Sleep(time.Second) // the writer has them all, and is held up
-		write(b, "16", "17")
+		b.Write(t.Context(), &audit.Record{RequestID: "16", Time: time.Now()})
+		began := time.Now().Add(-time.Hour).UTC() // of a stream that was open for an hour
+		b.Write(t.Context(), &audit.Record{RequestID: "17", Time: began})
 		close(out.hold)
 		time.Sleep(time.Second)
 		all := out.records(t)
-		if last := all[len(all)-1]; len(all) != 17 || last.Type != audit.TypeDropped || last.Dropped != 2 || last.Outcome != audit.Failure {
+		if last := all[len(all)-1]; len(all) != 17 || last.Type != audit.TypeDropped || last.Dropped != 2 || last.Outcome != audit.Failure || !last.Time.Equal(began) {
 			t.Errorf("%d records, the last is %+v", len(all), last)
 		}
 		if err := b.Close(t.Context()); err != nil {

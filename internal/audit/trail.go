@@ -28,7 +28,7 @@ type Trail struct {
 
 // Gap is where records are missing that there was no room for: some of them may be among those that are looked for.
 type Gap struct {
-	From    time.Time `json:"from"`        // when the first of them arrived
+	From    time.Time `json:"from"`        // when the request of the earliest of them began
 	To      time.Time `json:"to,omitzero"` // when the first record after them was handed over; zero where none comes
 	Records int64     `json:"records"`
 }

@@ -190,7 +190,7 @@ func (a *annotations) forget(remote string) {
 }
 
 // fetchHints lists the remote's tools for the caller of ev, and writes a line about it. Where the remote says meanwhile
-// that they changed, it begins anew, once; after that the list does for those alone who wait for it.
+// that they changed, it begins anew, once; after that the list is good for as short as one can be.
 func (g *Gateway) fetchHints(ctx context.Context, ev *audit.Event, session string) (all *hints, life time.Duration, err error) {
 	trace := &audit.Listing{For: ev}
 	began := time.Now()
@@ -201,7 +201,7 @@ func (g *Gateway) fetchHints(ctx context.Context, ev *audit.Event, session strin
 	trace.Duration, trace.Err = time.Since(began), err
 	trace.Log(ctx, g.Log)
 	if trace.Changed {
-		life = 0
+		life = minHintsLife
 	}
 	return all, life, err
 }

@@ -380,6 +380,7 @@ func TestDefaultOriginIsTheResource(t *testing.T) {
 func TestAnswersAreKeptForNobodyElse(t *testing.T) {
 	for sent, want := range map[string]string{
 		"public, max-age=600": "private", "S-MaxAge=5": "private", "max-age=5, must-revalidate": "private",
+		"no-cache, no-store, must-revalidate": "private, no-store, no-cache", "max-age=0, must-revalidate": "private, max-age=0",
 		"no-store": "no-store", "no-cache, no-transform": "no-cache, no-transform", "private, max-age=9": "private, max-age=9",
 	} {
 		s := stage(t, behind(t, func(w http.ResponseWriter, _ *http.Request) {

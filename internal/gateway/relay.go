@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -75,7 +76,9 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, ev *audit.Event,
 	}
 	w.WriteHeader(resp.StatusCode)
 	err = g.copyBody(w, resp, sees, ev.Stream, r.ProtoMajor > 1)
-	if err != nil && r.Context().Err() != nil && watcher != nil && watcher.Outcome().Kind != mcp.OutcomeUnknown {
+	// Where writing failed, what was inspected before may not have reached the client.
+	if err != nil && r.Context().Err() != nil && watcher != nil && watcher.Outcome().Kind != mcp.OutcomeUnknown &&
+		(sees != nil || fault.Of(err).Kind != fault.Aborted) {
 		return nil // the client had its response, and left
 	}
 	return err
@@ -106,8 +109,8 @@ func allowResponse(to, from http.Header) {
 			to[name] = v
 		}
 	}
-	if v := to["Cache-Control"]; v != nil && shareable(strings.ToLower(strings.Join(v, ","))) {
-		to["Cache-Control"] = []string{"private"}
+	if v := to["Cache-Control"]; v != nil {
+		to["Cache-Control"] = unshared(v)
 	}
 	for name, v := range from {
 		for _, family := range allowedFamilies {
@@ -118,10 +121,21 @@ func allowResponse(to, from http.Header) {
 	}
 }
 
-// shareable says whether a Cache-Control has a cache keep for others what was answered to one caller: those are the words
-// that outdo the request's Authorization (RFC 9111, section 3.5).
-func shareable(cacheControl string) bool {
-	return strings.Contains(cacheControl, "public") || strings.Contains(cacheControl, "s-maxage") || strings.Contains(cacheControl, "must-revalidate")
+// unshared is a Cache-Control by which no cache keeps for others what was answered to one caller: without the words that
+// outdo the request's Authorization (RFC 9111, section 3.5), and with those that restrict.
+func unshared(cacheControl []string) []string {
+	said := strings.ToLower(strings.Join(cacheControl, ","))
+	has := func(word string) bool { return strings.Contains(said, word) }
+	if !slices.ContainsFunc([]string{"public", "s-maxage", "must-revalidate"}, has) {
+		return cacheControl
+	}
+	kept := "private"
+	for _, word := range []string{"no-store", "no-cache", "max-age=0"} {
+		if has(word) {
+			kept += ", " + word
+		}
+	}
+	return []string{kept}
 }
 
 var (

@@ -47,6 +47,8 @@ var (
 		`resource in Tool::"t1"`, `resource in Tool::"t2"`, `resource is Tool in Tool::"t2"`, `resource in Room::"r"`,
 	}
 	terms = []string{
+		`resource in [[Tool::"t1"]]`, `principal in [[THVGroup::"g1"]]`, `action in [[Action::"call_tool"]]`, `[[Tool::"t1"]].contains(resource)`,
+		`!(resource in [[Tool::"t1"]])`,
 		"true", "false", `principal in THVGroup::"g1"`, `principal in [THVGroup::"g2", Role::"r0"]`, `principal == Client::"bob"`, `principal is Client`,
 		"principal.claim_a == 1", "principal.claim_a < 2", "principal has claim_a", "principal.claim_list.contains(1)", "principal.claim_rec.x == 1", "principal.claim_rec has x",
 		"context.claim_a == 1", "context has claim_b", "context.arg_x == 1", "context.arg_x < 3", "resource.arg_x == 1", "resource has arg_x", "context.arg_list_present",

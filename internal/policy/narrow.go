@@ -16,7 +16,7 @@ const (
 	// maxNarrowed bounds the words of a policy that is taken apart. What is wrong with a longer one, which nobody wrote
 	// by hand, stands where the policy begins.
 	maxNarrowed = 5000
-	// maxWords bounds the words of all parts that are asked about, for one policy. Beyond, a mistake stands where the
+	// maxWords bounds the words of all parts that are asked about, of all policies. Beyond, a mistake stands where the
 	// last part begins that was found to have it.
 	maxWords = 100_000
 )
@@ -39,12 +39,11 @@ func (x *policy) narrow(says func(*ast.Policy) []string) []finding {
 	if len(x.source.tokens) > maxNarrowed {
 		return nil
 	}
-	left := maxWords
 	var within func(parts []span) []finding
 	within = func(parts []span) []finding {
 		var all []finding
 		for _, part := range parts {
-			if left -= len(part.tokens); left < 0 {
+			if *x.left -= len(part.tokens); *x.left < 0 {
 				break
 			}
 			alone := x.alone(part)

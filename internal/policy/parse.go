@@ -30,6 +30,7 @@ type policy struct {
 	forbid bool
 	scopes []string // of @scopes, sorted; nil for none
 	hints  bool     // it looks at a hint
+	left   *int     // the words that may still be asked about, of all policies
 }
 
 // parseAll parses every text.

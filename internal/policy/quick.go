@@ -273,20 +273,21 @@ func (p *Policies) in(n ast.BinaryNode) test {
 	return cedars
 }
 
-// written are the entities of an expression that writes out one, or a set of them; false for any other.
+// written are the entities of an expression that writes out one, or a set of them; false for any other, such as a set
+// within a set, which "in" can't be asked of.
 func written(n ast.IsNode) ([]types.EntityUID, bool) {
+	elements := []ast.IsNode{n}
 	if set, ok := n.(ast.NodeTypeSet); ok {
-		var all []types.EntityUID
-		for _, e := range set.Elements {
-			one, ok := written(e)
-			if !ok || len(one) != 1 {
-				return nil, false
-			}
-			all = append(all, one...)
-		}
-		return all, true
+		elements = set.Elements
 	}
-	lit, _ := n.(ast.NodeValue)
-	uid, ok := lit.Value.(types.EntityUID)
-	return []types.EntityUID{uid}, ok
+	var all []types.EntityUID
+	for _, e := range elements {
+		lit, _ := e.(ast.NodeValue)
+		uid, ok := lit.Value.(types.EntityUID)
+		if !ok {
+			return nil, false
+		}
+		all = append(all, uid)
+	}
+	return all, true
 }

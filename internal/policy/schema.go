@@ -61,8 +61,10 @@ func (p *Policies) check(strict, alone bool) []Mistake {
 		v.proxy = p.self
 	}
 	var mistakes []Mistake
+	left := maxWords
 	for i := range p.list {
 		x := &p.list[i]
+		x.left = &left
 		mistakes = append(mistakes, v.literals(x)...)
 		if !strict {
 			continue

@@ -47,6 +47,12 @@ func typecheck(x *policy) []Mistake {
 	if _, err := validator(); err != nil {
 		return []Mistake{{Place: x.found.Place, What: x.source.tokens[0].at() + err.Error(), Mend: "report this as a bug of rolegate"}}
 	}
+	if len(x.source.tokens) > maxNarrowed { // the validator takes the square of their number
+		return []Mistake{{
+			Place: x.found.Place, What: x.source.tokens[0].at() + "the policy is too long for its types to be checked",
+			Mend: "write several, each with a part of it", Warning: true,
+		}}
+	}
 	var mistakes []Mistake
 	said := failures(x.ast)
 	if len(said) == 0 {
