@@ -86,8 +86,9 @@ func withheld(hint string, args ...any) *fault.Error {
 // era only where it said something.
 //
 // A message that two readers could understand differently is an error, and must be withheld: a *fault.Error of kind
-// BadUpstream. Where only an item of a list is so, that item is hidden. In the results of tools/call, prompts/get, resources/read and completion/complete a list is an error
-// too, and nothing else is looked at: they may be ambiguous, and only their own members could be lists.
+// BadUpstream. Where only an item of a list is so, that item is hidden. In the results of tools/call, prompts/get,
+// resources/read and completion/complete a list is an error too, and nothing else is looked at: they may be ambiguous,
+// and only their own members could be lists.
 func (f *ListFilter) Message(msg []byte) ([]byte, error) {
 	out, changed, err := f.rewrite(nil, msg)
 	if err != nil {

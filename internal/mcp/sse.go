@@ -272,17 +272,23 @@ func (s *eventStream) judge(event []byte) (changed bool) {
 		}
 		room.set(out)
 	}
+	edited := s.edit(len(event) + len(room.data)/8 + slack)
+	if err != nil || d.doubtful {
+		s.filter.Withheld++
+		edited.set(appendWithheld(edited.data, event, !s.begun, s.lone))
+	} else {
+		edited.set(appendEdited(edited.data, event, room.data, !s.begun))
+	}
+	return true
+}
+
+// edit empties edited, for what the client reads next.
+func (s *eventStream) edit(size int) *buffer {
 	if s.edited != nil {
 		s.edited.drop()
 	}
-	s.edited = newBuffer(len(event) + len(room.data)/8 + slack)
-	if err != nil || d.doubtful {
-		s.filter.Withheld++
-		s.edited.set(appendWithheld(s.edited.data, event, !s.begun, s.lone))
-	} else {
-		s.edited.set(appendEdited(s.edited.data, event, room.data, !s.begun))
-	}
-	return true
+	s.edited = newBuffer(size)
+	return s.edited
 }
 
 // mute empties a comment that is more than one line to some readers. What the client reads instead stands in edited.
@@ -290,11 +296,8 @@ func (s *eventStream) mute(comment []byte) (changed bool) {
 	if !bytes.ContainsAny(comment, moreEnds) {
 		return false
 	}
-	if s.edited != nil {
-		s.edited.drop()
-	}
-	s.edited = newBuffer(slack)
-	s.edited.set(appendMuted(s.edited.data, comment))
+	edited := s.edit(slack)
+	edited.set(appendMuted(edited.data, comment))
 	return true
 }
 
@@ -366,11 +369,10 @@ func appendEdited(dst, event, data []byte, first bool) []byte {
 func appendWithheld(dst, event []byte, first, cr bool) []byte {
 	lines(event, first, func(kind lineKind, _, whole []byte) {
 		odd := bytes.ContainsAny(whole, moreEnds)
+		if odd && kind == commentLine {
+			whole = appendMuted(nil, whole)
+		}
 		switch {
-		case kind == commentLine && odd:
-			dst = appendMuted(dst, whole)
-			cr = whole[len(whole)-1] == '\r'
-			return
 		case kind == commentLine || kind == idLine && !odd:
 			cr = whole[len(whole)-1] == '\r'
 		case kind != blankLine:

@@ -153,9 +153,9 @@ func (p *Policies) holds(uid types.EntityUID) bool {
 func (p *Policies) test(n ast.IsNode) test {
 	switch n := n.(type) {
 	case ast.NodeTypeAnd:
-		return p.both(n.BinaryNode, yes)
+		return both(p.test(n.Left), p.test(n.Right), yes)
 	case ast.NodeTypeOr:
-		return p.both(n.BinaryNode, no)
+		return both(p.test(n.Left), p.test(n.Right), no)
 	case ast.NodeTypeNot:
 		arg := p.test(n.Arg)
 		return func(f *facts) verdict {
@@ -176,13 +176,7 @@ func (p *Policies) test(n ast.IsNode) test {
 	case ast.NodeTypeIs:
 		return is(n)
 	case ast.NodeTypeIsIn:
-		fits, within := is(n.NodeTypeIs), p.in(ast.BinaryNode{Left: n.Left, Right: n.Entity})
-		return func(f *facts) verdict {
-			if v := fits(f); v != yes {
-				return v
-			}
-			return within(f)
-		}
+		return both(is(n.NodeTypeIs), p.in(ast.BinaryNode{Left: n.Left, Right: n.Entity}), yes)
 	case ast.NodeTypeEquals:
 		return p.equal(n.BinaryNode, yes, no)
 	case ast.NodeTypeNotEquals:
@@ -192,8 +186,7 @@ func (p *Policies) test(n ast.IsNode) test {
 }
 
 // both is && or ||: the right side is asked where the left one says goOn.
-func (p *Policies) both(n ast.BinaryNode, goOn verdict) test {
-	left, right := p.test(n.Left), p.test(n.Right)
+func both(left, right test, goOn verdict) test {
 	return func(f *facts) verdict {
 		if v := left(f); v != goOn {
 			return v
@@ -248,6 +241,14 @@ func resourceIs(n ast.BinaryNode) (types.EntityUID, bool) {
 	lit, _ := other.(ast.NodeValue)
 	uid, ok := lit.Value.(types.EntityUID)
 	return uid, ok
+}
+
+// resourceAmong gives the entities of [X, Y].contains(resource); false for any other set and member.
+func resourceAmong(n ast.BinaryNode) ([]types.EntityUID, bool) {
+	if _, set := n.Left.(ast.NodeTypeSet); !set || !isVariable(n.Right, "resource") {
+		return nil, false
+	}
+	return written(n.Left)
 }
 
 // in is principal, action or resource in an entity that is written out, or one of several.

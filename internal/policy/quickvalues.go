@@ -72,10 +72,8 @@ func ordered(n ast.BinaryNode, holds func(a, b types.Long) bool) test {
 
 // contains is whether a value is in a set.
 func contains(n ast.BinaryNode) test {
-	if uids, ok := written(n.Left); ok && isVariable(n.Right, "resource") {
-		if _, ok := n.Left.(ast.NodeTypeSet); ok {
-			return func(f *facts) verdict { return verdictOf(slices.Contains(uids, f.resource)) }
-		}
+	if uids, ok := resourceAmong(n); ok {
+		return func(f *facts) verdict { return verdictOf(slices.Contains(uids, f.resource)) }
 	}
 	set, member := value(n.Left), value(n.Right)
 	return func(f *facts) verdict {

@@ -175,15 +175,11 @@ func (p *Policies) namesOnly(n ast.IsNode, about map[types.EntityUID]bool) bool 
 		uids, ok := written(n.Right)
 		return ok && isVariable(n.Left, "resource") && p.names(uids, about)
 	case ast.NodeTypeContains:
-		_, set := n.Left.(ast.NodeTypeSet)
-		uids, ok := written(n.Left)
-		if !ok || !set || !isVariable(n.Right, "resource") {
-			return false
-		}
+		uids, ok := resourceAmong(n.BinaryNode)
 		for _, uid := range uids {
 			about[uid] = true
 		}
-		return true
+		return ok
 	}
 	return false
 }
